@@ -1,0 +1,153 @@
+"""The engine over HTTP: stock vLLM, or any server that speaks OpenAI's chat completions. Nothing else in Feedloop talks to it."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import aiohttp
+
+from shared import metrics
+from shared.errors import PermanentError, TransientError
+from shared.events import LabelScore
+from shared.prompts import Message
+
+
+class ContextTooLong(PermanentError):
+    """The prompt and the longest answer do not fit into the model's context."""
+
+
+class UnknownModel(TransientError):
+    """The engine has no model or adapter of that name: it was restarted, perhaps, and the adapter has to be loaded again."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    text: str
+    finished: bool  # False where the answer was cut off at max_tokens
+    logprobs: list[tuple[str, float]]
+
+
+class Engine:
+    """Async client, between `open` and `close`. Raises TransientError where the engine is away or busy, PermanentError where it refuses the request."""
+
+    def __init__(self, url: str, *, kind: Literal["vllm", "openai"] = "vllm", key: str = "", timeout_s: float = 60.0) -> None:
+        self.url, self.kind = url.rstrip("/"), kind
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers, connector=aiohttp.TCPConnector(limit=64))
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    async def chat(self, body: dict[str, Any]) -> dict[str, Any]:
+        """POST /v1/chat/completions as it is."""
+        try:
+            answer: dict[str, Any] = await self._call("POST", "/v1/chat/completions", body)
+        except (TransientError, PermanentError) as error:
+            metrics.REQUESTS.labels(type(error).__name__).inc()
+            raise
+        metrics.REQUESTS.labels("ok").inc()
+        return answer
+
+    async def choose(self, model: str, messages: Sequence[Message], options: Sequence[str]) -> LabelScore:
+        """One of the options, by constrained decoding, with its probability among them.
+
+        vLLM masks the logits before it takes log-probabilities, so the product over the tokens of the answer is the probability of that path among
+        the allowed ones. Engines without choice are asked for a JSON enum; without log-probabilities the probability is 1/2 between chance and
+        certainty, which says "an answer, of unknown confidence".
+        """
+        body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": 32, "logprobs": True}
+        if self.kind == "vllm":
+            body["structured_outputs"] = {"choice": list(options)}
+        else:
+            body["response_format"] = _schema({"type": "object", "properties": {"label": {"enum": list(options)}}, "required": ["label"]})
+        answer = _read(await self.chat(body))
+        label = answer.text.strip() if self.kind == "vllm" else str(_json(answer.text).get("label", ""))
+        if label not in options:
+            raise PermanentError(f"the engine answered {label[:60]!r}, which is none of {', '.join(options)}")
+        if self.kind != "vllm" or not answer.logprobs:
+            return LabelScore(label=label, probability=(1 + 1 / len(options)) / 2)
+        total, spoken = 0.0, ""
+        for token, logprob in answer.logprobs:
+            if spoken == label:
+                break  # what follows is the end token
+            spoken += token
+            total += logprob
+        return LabelScore(label=label, probability=round(min(1.0, math.exp(total)), 6))
+
+    async def write_json(self, model: str, messages: Sequence[Message], schema: dict[str, Any], max_tokens: int) -> Answer:
+        """JSON by schema, greedily. The answer may be cut off (`finished` False): a schema does not promise completion."""
+        body = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": max_tokens, "response_format": _schema(schema)}
+        return _read(await self.chat(body))
+
+    async def models(self) -> set[str]:
+        """Names that the engine serves now."""
+        return {entry["id"] for entry in (await self._call("GET", "/v1/models"))["data"]}
+
+    async def load(self, name: str, path: str) -> None:
+        """Load an adapter under a name. A name that is loaded already is fine: names are digests, so it is the same adapter."""
+        try:
+            await self._call("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        except PermanentError as error:
+            if "already been loaded" not in str(error):
+                raise
+
+    async def unload(self, name: str) -> None:
+        try:
+            await self._call("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        except UnknownModel:
+            return  # gone already
+
+    async def ping(self) -> str:
+        """Empty where the engine answers, else the reason: for /ready."""
+        try:
+            await self.models()
+        except (TransientError, PermanentError) as error:
+            return str(error)
+        return ""
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        if self._session is None:
+            raise RuntimeError("the engine client is not open")
+        try:
+            async with self._session.request(method, self.url + path, json=body) as response:
+                text = await response.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TransientError(f"the engine at {self.url} does not answer ({type(error).__name__})") from error
+        if response.status < 300:
+            return _json(text) if text.startswith(("{", "[")) else text
+        reason = " ".join(text.split())[:300]
+        if response.status == 404:
+            raise UnknownModel(f"the engine does not know it: {reason}")
+        if response.status in (408, 409, 429) or response.status >= 500:
+            raise TransientError(f"the engine is busy or failing ({response.status}): {reason}")
+        if any(sign in reason for sign in ("context length", "max_model_len", "max_tokens", "is longer than")):
+            raise ContextTooLong(reason)
+        raise PermanentError(f"the engine refuses ({response.status}): {reason}")
+
+
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise PermanentError(f"the engine answered something that is not JSON: {text[:80]!r}") from error
+
+
+def _read(completion: dict[str, Any]) -> Answer:
+    try:
+        choice = completion["choices"][0]
+        content = (choice.get("logprobs") or {}).get("content") or []
+        return Answer(choice["message"]["content"] or "", choice["finish_reason"] == "stop", [(t["token"], t["logprob"]) for t in content])
+    except (KeyError, IndexError, TypeError) as error:
+        raise PermanentError(f"the engine's answer has not the form of a chat completion: {json.dumps(completion)[:120]}") from error

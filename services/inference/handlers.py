@@ -1,0 +1,70 @@
+"""What the inference service does with the events that reach it."""
+
+import asyncio
+import time
+
+from services.inference.adapters import ROLE, Adapters
+from services.inference.engine import UnknownModel
+from services.inference.enrich import Enricher
+from shared import metrics
+from shared.bus import Bus
+from shared.errors import TransientError
+from shared.events import DocumentEnriched, DocumentIngested, ModelPublished
+from shared.logs import logger
+
+log = logger(__name__)
+
+
+class Handlers:
+    """on_document_ingested enriches; on_model_published notes what is wanted, and `keep_live` brings it about."""
+
+    def __init__(self, enricher: Enricher, adapters: Adapters, bus: Bus, check_every_s: float = 15.0) -> None:
+        self.enricher, self.adapters, self.bus, self.check_every_s = enricher, adapters, bus, check_every_s
+        self.wanted: ModelPublished | None = None
+        self._done: str = ""  # event id of the newest ModelPublished that was acted on, well or badly
+        self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
+
+    async def on_document_ingested(self, document: DocumentIngested) -> list[DocumentEnriched]:
+        await self._settled.wait()  # after a restart: not before the adapter that was live is live again
+        began = time.monotonic()
+        async with self.adapters.lease() as served:
+            try:
+                enriched = await self.enricher.enrich(document, served.name, served.digest)
+            except UnknownModel:
+                self._changed.set()  # the engine lost the adapter: have it loaded again before the retry
+                raise
+        metrics.ENRICH_SECONDS.observe(time.monotonic() - began)
+        log.info("document.enriched", id=document.id, adapter=served.digest[:12], labels={t: s.label for t, s in enriched.verdict.items()})
+        return [enriched]
+
+    def on_model_published(self, event: ModelPublished) -> None:
+        if event.role == ROLE:
+            self.wanted = event
+            self._changed.set()
+
+    async def keep_live(self) -> None:
+        """Bring about what is wanted, report it, and see now and then that the engine still has it. Runs as long as the service."""
+        await self.bus.caught_up()
+        while True:
+            self._changed.clear()
+            try:
+                await self._reconcile()
+                self._settled.set()
+            except TransientError as error:
+                log.warning("adapter.waiting", reason=str(error))
+                await asyncio.sleep(1.0)
+                continue
+            try:
+                await asyncio.wait_for(self._changed.wait(), self.check_every_s)
+            except TimeoutError:
+                continue
+
+    async def _reconcile(self) -> None:
+        there = await self.adapters.still_there()
+        wanted = self.wanted
+        if wanted is None or (wanted.event_id() == self._done and there):
+            return
+        report = await self.adapters.activate(wanted)
+        self._done = wanted.event_id()
+        await self.bus.publish(report)

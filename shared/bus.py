@@ -1,0 +1,267 @@
+"""The bus: events in and out of Kafka, at least once, over FastStream.
+
+Three ways to read. `handle`: the records of a topic are shared out among the replicas of a service (a consumer group); the handler returns the events
+that follow, and offsets move only when those are durable. `project`: every replica reads the whole topic from its beginning (no group) to hold a
+view in memory. Both hand over parsed events; what can't be parsed is quarantined (`handle`) or passed over and counted (`project`).
+Envelope: CloudEvents 1.0, Kafka binary mode (ce_* headers, JSON body), and W3C traceparent beside it.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka.structs import ConsumerRecord
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.prometheus import KafkaPrometheusMiddleware
+
+from shared import metrics
+from shared.clock import Clock, utc_now
+from shared.errors import PermanentError
+from shared.events import Event, digest_of
+from shared.guard import Guard, Retry, one_line
+from shared.logs import logger
+from shared.topics import dead_letters, topic_of
+
+log = logger(__name__)
+E = TypeVar("E", bound=Event)
+MAX_BODY = 1_000_000  # bytes; Kafka refuses more than 1 MiB: larger bodies travel by reference
+_IDLE_WAIT_MS = 2000  # an idle consumer asks this seldom; a record that arrives is handed over at once all the same
+_trace: ContextVar[str] = ContextVar("traceparent", default="")
+
+
+def new_trace(entity: str) -> str:
+    """A traceparent (W3C Trace Context, level 1) whose trace id is made of the entity's id: one correlation id from entry to verdict."""
+    return f"00-{digest_of(entity)[:32]}-{secrets.token_hex(8)}-01"
+
+
+def _child(traceparent: str) -> str:
+    version, trace, _, flags = traceparent.split("-")
+    return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
+
+
+def envelope(event: Event, source: str, at: datetime, traceparent: str) -> dict[str, str]:
+    """The headers of an event."""
+    return {
+        "ce_specversion": "1.0",
+        "ce_id": event.event_id(),
+        "ce_type": topic_of(type(event)).name,
+        "ce_source": f"/feedloop/{source}",
+        "ce_time": at.isoformat(),
+        "content-type": "application/json",
+        "traceparent": traceparent,
+    }
+
+
+def header(record: ConsumerRecord, name: str) -> str:
+    """One header as text, empty where it is missing. Raises PermanentError where it is not UTF-8."""
+    for key, value in record.headers:
+        if key == name:
+            try:
+                return value.decode()
+            except UnicodeDecodeError as error:
+                raise PermanentError(f"header {name} is not UTF-8") from error
+    return ""
+
+
+def parse(kind: type[E], record: ConsumerRecord) -> E:
+    """The event in a record. Raises PermanentError for a foreign envelope and pydantic.ValidationError for a foreign body."""
+    for key, value in record.headers:
+        if not _is_utf8(value):
+            raise PermanentError(f"header {key} is not UTF-8")
+    wanted = topic_of(kind).name
+    if (given := header(record, "ce_type")) != wanted:
+        raise PermanentError(f"ce_type is {given!r}, expected {wanted!r}")
+    if record.value is None:
+        raise PermanentError("the record has no body")
+    return kind.model_validate_json(record.value)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+async def _keep_raw(message: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Parser for FastStream: its own fails on a header that is not UTF-8, outside of every middleware, and the record is lost. Ours never fails:
+    it parses the records without headers and hands the raw ones on."""
+    records: tuple[ConsumerRecord, ...] = message if isinstance(message, tuple) else (message,)
+    parsed = await original(tuple(replace(record, headers=()) for record in records))
+    parsed.raw_message = records
+    return parsed
+
+
+async def _raw_records(message: Any) -> list[ConsumerRecord]:
+    return list(message.raw_message)
+
+
+class Bus:
+    """One service's connection to Kafka."""
+
+    def __init__(self, bootstrap: str, service: str, replica: str = "0", clock: Clock = utc_now) -> None:
+        self.service, self.replica, self.clock = service, replica, clock
+        self.broker = KafkaBroker(
+            bootstrap.split(","),
+            client_id=f"{service}-{replica}",
+            acks="all",
+            enable_idempotence=True,
+            allow_auto_create_topics=False,
+            max_request_size=MAX_BODY + 48_000,
+            apply_types=False,
+            logger=None,
+            middlewares=[KafkaPrometheusMiddleware(registry=metrics.REGISTRY, app_name=service)],
+        )
+        self._projections: list[tuple[Any, asyncio.Event]] = []
+
+    def handle(
+        self,
+        kind: type[E],
+        handler: Callable[[E], Awaitable[Iterable[Event]]],
+        *,
+        at_once: int = 1,
+        batch: int = 100,
+        longest_s: float = 300,
+        retry: Retry | None = None,
+    ) -> None:
+        """Subscribe the service's group to the topic of `kind`: up to `batch` records at a time, `at_once` of them side by side.
+
+        `longest_s` is the longest that one batch may take; past it Kafka gives the partitions to another replica.
+        """
+        topic = topic_of(kind).name
+
+        async def one(record: ConsumerRecord) -> list[Event]:
+            event = parse(kind, record)
+            traceparent = header(record, "traceparent") or new_trace(event.key())
+            token = _trace.set(traceparent)
+            try:
+                with structlog.contextvars.bound_contextvars(correlation=traceparent.split("-")[1]):
+                    return list(await handler(event))
+            finally:
+                _trace.reset(token)
+
+        async def quarantine(record: ConsumerRecord, headers: dict[str, str]) -> None:
+            await self._send_raw(dead_letters(topic, self.service), record, headers)
+
+        guard = Guard[Event](topic, one, quarantine, retry or Retry())
+        gate = asyncio.Semaphore(at_once)
+
+        async def gated(record: ConsumerRecord) -> list[Event]:
+            async with gate:
+                outcome = await guard.run(record)
+                # published here rather than at the end of the batch: a slow neighbour holds nobody up
+                token = _trace.set(_traceparent_of(record))
+                try:
+                    await self.publish(*outcome)
+                finally:
+                    _trace.reset(token)
+                return outcome
+
+        async def on_batch(records: list[ConsumerRecord]) -> None:
+            # all of them, even when one fails: what is done is done, and the batch comes again (effects are idempotent)
+            outcomes = await asyncio.gather(*(gated(record) for record in records), return_exceptions=True)
+            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            if failures:
+                log.warning("batch.kept", topic=topic, records=len(records), failed=len(failures), error=str(failures[0]))
+                await asyncio.sleep(1.0)  # NACK seeks back at once: without a pause a neighbour's outage would spin
+                raise failures[0]
+
+        self.broker.subscriber(
+            topic,
+            batch=True,
+            max_records=batch,
+            batch_timeout_ms=_IDLE_WAIT_MS,
+            fetch_max_wait_ms=_IDLE_WAIT_MS,
+            group_id=self.service,
+            group_instance_id=f"{self.service}-{topic}-{self.replica}",
+            auto_offset_reset="earliest",
+            max_poll_interval_ms=int(longest_s * 1000),
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            parser=_keep_raw,
+            decoder=_raw_records,
+            title=f"{self.service}.on_{topic}",
+        )(on_batch)
+
+    def project(self, kind: type[E], apply: Callable[[E], Awaitable[None] | None]) -> None:
+        """Read the whole topic of `kind` from its beginning, in every replica, and go on reading. `ready` says when the past has been read."""
+        topic = topic_of(kind).name
+
+        async def on_batch(records: list[ConsumerRecord]) -> None:
+            for record in records:
+                try:
+                    result = apply(parse(kind, record))
+                    if result is not None:
+                        await result
+                except (PermanentError, ValueError) as error:
+                    metrics.DEAD_LETTERS.labels(topic).inc()  # the record stays in the topic; the group that handles it quarantines it
+                    log.error("record.passed_over", topic=topic, partition=record.partition, offset=record.offset, reason=one_line(error))
+
+        subscriber = self.broker.subscriber(
+            topic,
+            batch=True,
+            max_records=1000,
+            batch_timeout_ms=_IDLE_WAIT_MS,
+            fetch_max_wait_ms=_IDLE_WAIT_MS,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.MANUAL,
+            parser=_keep_raw,
+            decoder=_raw_records,
+            title=f"{self.service}.project_{topic}",
+        )
+        subscriber(on_batch)
+        self._projections.append((subscriber, asyncio.Event()))
+
+    async def start(self) -> None:
+        """Connect and begin to read."""
+        await self.broker.start()
+
+    async def stop(self) -> None:
+        await self.broker.stop()
+
+    async def caught_up(self) -> None:
+        """Returns when every projection has read what its topic held at the time of the call."""
+        for subscriber, done in self._projections:
+            consumer = subscriber.consumer
+            if consumer is None or done.is_set():
+                continue
+            while not (assigned := consumer.assignment()):
+                await asyncio.sleep(0.05)
+            ends = await consumer.end_offsets(assigned)
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                await asyncio.sleep(0.05)
+            done.set()
+
+    async def publish(self, *published: Event) -> None:
+        """Send events and return when all of them are durable (acks=all). Raises KafkaError where the broker will not have one."""
+        await asyncio.gather(*(self._publish(event) for event in published))
+
+    async def _publish(self, event: Event) -> None:
+        body = event.model_dump_json().encode()
+        if len(body) > MAX_BODY:
+            raise PermanentError(
+                f"{type(event).__name__} {event.key()} is {len(body)} bytes; at most {MAX_BODY} travel inline: store it and send a reference"
+            )
+        parent = _trace.get()
+        headers = envelope(event, self.service, self.clock(), _child(parent) if parent else new_trace(event.key()))
+        await self.broker.publish(body, topic=topic_of(type(event)).name, key=event.key().encode(), headers=headers)
+
+    async def _send_raw(self, topic: str, record: ConsumerRecord, headers: dict[str, str]) -> None:
+        await self.broker.publish(record.value or b"", topic=topic, key=record.key, headers=headers)
+
+    async def ping(self) -> str:
+        """Empty where the broker answers, else the reason: for /ready."""
+        return "" if await self.broker.ping(timeout=3.0) else "Kafka does not answer"
+
+
+def _traceparent_of(record: ConsumerRecord) -> str:
+    try:
+        return header(record, "traceparent")
+    except PermanentError:
+        return ""

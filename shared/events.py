@@ -1,0 +1,314 @@
+"""The events of Feedloop. One record travels down the line and each service adds its part: nobody joins, nobody asks back.
+
+Each event is a CloudEvent 1.0 in binary mode (shared.bus writes the headers); this module holds the JSON bodies. Every class that is an
+event has a topic (shared.topics), a checked-in example and a checked-in schema (tests/contract). A breaking change is a new topic.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Stage = Literal["provisional", "final", "corrected"]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+BASE_DIGEST = "base"  # the digest that stands for "no adapter": the base weights themselves
+
+
+def digest_of(*parts: str) -> str:
+    """SHA-256 (hex) of the parts, length-prefixed so that ("ab", "c") and ("a", "bc") differ. All ids are made of it."""
+    h = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        h.update(str(len(data)).encode() + b":" + data)
+    return h.hexdigest()
+
+
+class Record(BaseModel):
+    """A value: frozen, and tolerant of fields that a newer writer adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Event(Record):
+    """A record that travels on a topic of its own."""
+
+    def key(self) -> str:
+        """The Kafka key: the id of the entity that the event is about, so that all of its events keep their order."""
+        raise NotImplementedError(type(self).__name__)
+
+    def event_id(self) -> str:
+        """Deterministic: the same fact told twice has the same id (CloudEvents `id`), so that a repeat is recognised."""
+        return digest_of(type(self).__name__, self.model_dump_json())[:32]
+
+
+class Link(Record):
+    url: str
+    text: str = ""
+
+
+class SourceRef(Record):
+    """Where a document came from: `id` is stable (it keys the cursor), `title` is for people."""
+
+    id: str
+    kind: Literal["feed", "mail", "api"]
+    title: str = ""
+
+
+class ObjectRef(Record):
+    """A claim check: a body too large for Kafka, in the object store under its own SHA-256."""
+
+    uri: str
+    sha256: str
+    size: int = Field(description="bytes")
+
+
+class DocumentIngested(Event):
+    """One item of a feed or one mail, as clean text. `id` names the item, `version` its content: an edit keeps the id."""
+
+    id: str
+    version: str
+    source: SourceRef
+    title: str
+    text: str = Field(description="clean text; the first INLINE_TEXT characters where `text_ref` holds the whole")
+    text_ref: ObjectRef | None = None
+    url: str = ""
+    author: str = ""
+    links: list[Link] = []
+    language: str = Field(default="", description="ISO 639-1, empty where unknown")
+    published_at: datetime
+    received_at: datetime
+    story: str = Field(description="the same story told by several sources has one story id")
+    collection: str = "news"
+
+    def key(self) -> str:
+        return self.id
+
+
+class ModelStamp(Record):
+    """Which weights spoke: `adapter` is a digest, or "base" for the base weights."""
+
+    base: str
+    adapter: str = BASE_DIGEST
+    name: str = Field(default="", description="the name under which the engine served it")
+
+
+class LabelScore(Record):
+    label: str
+    probability: Probability
+
+
+class Metadata(Record):
+    """What the LLM read out of a document. Entities, topics, links and summary sentences stand in the document itself (grounded)."""
+
+    key_topics: list[str]
+    entities: list[str]
+    sentiment: str
+    urgency_level: str
+    categories: list[str]
+    related_links: list[str]
+    summary: str
+    action_items: list[str]
+
+
+class DocumentEnriched(DocumentIngested):
+    """The document, its metadata and the LLM's verdict for each task."""
+
+    metadata: Metadata
+    verdict: dict[str, LabelScore] = Field(description="task -> label, by constrained choice")
+    model: ModelStamp
+    prompt_hash: str
+    enriched_at: datetime
+
+
+class PartScore(Record):
+    """What one part (rule, llm, neural, correction) said, before fusion."""
+
+    part: Literal["rule", "correction", "llm", "neural", "default"]
+    label: str
+    probability: Probability
+    why: str = ""
+
+
+class Decision(Record):
+    """The verdict for one task: the label, who decided, and why in words a person reads."""
+
+    label: str
+    probability: Probability
+    by: Literal["rule", "correction", "llm", "neural", "fusion", "default"]
+    reasons: list[str]
+    parts: list[PartScore] = []
+
+
+class DocumentClassified(DocumentIngested):
+    """All of it and the decision. `as_of` orders the verdicts on one document: a reader keeps the latest, whatever order they come in."""
+
+    metadata: Metadata | None = None
+    verdict: dict[str, LabelScore] = {}
+    model: ModelStamp | None = None
+    prompt_hash: str = ""
+    decision: dict[str, Decision]
+    stage: Stage
+    as_of: datetime = Field(description="time of the newest reading the decision rests on: receipt, or enrichment")
+    feedback_at: datetime | None = Field(default=None, description="time of the newest feedback the decision takes into account")
+    rules_digest: str = ""
+    head_digest: str = ""
+
+    def supersedes(self, other: "DocumentClassified | None") -> bool:
+        """True where this verdict should replace `other` for the same document, in whatever order the two arrive.
+
+        One that knows of newer feedback always wins, so that a late LLM answer never overwrites a correction; then the newer reading;
+        then the later stage.
+        """
+        return other is None or self.rank() >= other.rank()
+
+    def rank(self) -> tuple[float, float, int]:
+        feedback = self.feedback_at.timestamp() if self.feedback_at else 0.0
+        return feedback, self.as_of.timestamp(), ("provisional", "final", "corrected").index(self.stage)
+
+
+class FeedbackGiven(Event):
+    """What a person said of an output. It carries the text and the output that was judged, so that neither the overlay nor training asks back."""
+
+    id: str
+    kind: Literal["correction", "confirmation", "preference", "rating", "retraction"]
+    document_id: str
+    document: DocumentClassified | None = Field(default=None, description="the output as it was judged; none where a bare text is labelled")
+    story: str = ""
+    task: str = ""
+    correct: str = ""
+    incorrect: str = ""
+    why: str = ""
+    rating: int | None = Field(default=None, description="-1 or 1")
+    retracts: str = Field(default="", description="id of the feedback that a retraction takes back")
+    title: str = ""
+    text: str = ""
+    judged: ModelStamp | None = None
+    by: str = "anonymous"
+    given_at: datetime
+    collection: str = "news"
+
+    def key(self) -> str:
+        return self.document_id
+
+
+class TrainingRequested(Event):
+    """A run is wanted. `run_id` is the digest of its dataset manifest (or of the offered candidate), so the same data never trains twice."""
+
+    run_id: str
+    role: str = "adapter"
+    manifest: ObjectRef | None = Field(default=None, description="the dataset snapshot")
+    candidate_uri: str = Field(default="", description="an adapter offered ready-made: judged at the gate, not trained")
+    examples: int = 0
+    reason: str = ""
+    requested_at: datetime
+
+    def key(self) -> str:
+        return self.run_id
+
+
+class TrainingProgressed(Event):
+    run_id: str
+    phase: Literal["preparing", "training", "judging", "publishing"]
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    at: datetime
+
+    def key(self) -> str:
+        return self.run_id
+
+
+class GateCheck(Record):
+    name: str
+    passed: bool
+    detail: str = Field(description="the figures, in words")
+
+
+class GateReport(Record):
+    """What the gate saw. It fails closed: one failed check refuses the candidate."""
+
+    passed: bool
+    checks: list[GateCheck]
+    incumbent: str = BASE_DIGEST
+    held_out: int = 0
+    accuracy_incumbent: float = 0.0
+    accuracy_candidate: float = 0.0
+    refused_because: str = ""
+
+
+class TrainingFinished(Event):
+    run_id: str
+    outcome: Literal["published", "refused", "failed"]
+    reason: str = ""
+    digest: str = ""
+    report: GateReport | None = None
+    seconds: float = 0.0
+    finished_at: datetime
+
+    def key(self) -> str:
+        return self.run_id
+
+
+class Probe(Record):
+    """A known answer: what the adapter said at the gate, asked again of every engine that loads it."""
+
+    task: str
+    title: str
+    text: str
+    answer: str
+    base_answer: str = Field(description="what the base weights say; where it differs, base weights under the adapter's name are found out")
+
+
+class ModelPublished(Event):
+    """The wanted model of a role. The topic is compacted by role: the newest record is what every replica should serve."""
+
+    role: str
+    digest: str = Field(description='"base" asks for no adapter')
+    uri: str = ""
+    base: str = ""
+    run_id: str = ""
+    report: GateReport | None = None
+    probes: list[Probe] = []
+    previous: str = BASE_DIGEST
+    reason: str = ""
+    published_at: datetime
+
+    def key(self) -> str:
+        return self.role
+
+
+class ModelActivated(Event):
+    """One replica's answer to a ModelPublished: it serves the digest now, or says why not and keeps the old one."""
+
+    replica: str
+    role: str
+    digest: str
+    name: str = ""
+    outcome: Literal["active", "refused"]
+    reason: str = ""
+    serving: str = Field(default=BASE_DIGEST, description="the digest the replica serves after this")
+    probes_agreed: int = 0
+    probes: int = 0
+    seconds: float = 0.0
+    at: datetime
+
+    def key(self) -> str:
+        return f"{self.role}/{self.replica}"
+
+
+class SourcePolled(Event):
+    """The cursor and the health of one source. Compacted: the newest record is where the next poll goes on."""
+
+    source: SourceRef
+    state: Literal["ok", "unchanged", "failing", "gone"]
+    reason: str = ""
+    cursor: dict[str, str] = {}
+    last_success: datetime | None = None
+    next_poll: datetime | None = None
+    items: int = Field(default=0, description="new documents in this poll")
+    quarantined: int = 0
+    at: datetime
+
+    def key(self) -> str:
+        return self.source.id

@@ -1,0 +1,116 @@
+"""What stands between a record and a handler: parse, retry what passes, quarantine what does not, stop when too much goes wrong.
+
+One record of a batch never takes the others with it: a poison record goes to `<topic>.<group>.dlq` as it came (raw bytes, headers, where it stood)
+with the reason. Where nearly everything fails the fault is ours, not the records': the breaker opens and the batch is kept for later.
+"""
+
+import asyncio
+import base64
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import aiohttp
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+from pydantic import ValidationError
+
+from shared import metrics
+from shared.errors import PermanentError, TransientError
+from shared.logs import logger
+
+log = logger(__name__)
+T = TypeVar("T")
+TRANSIENT: tuple[type[BaseException], ...] = (TransientError, TimeoutError, ConnectionError, aiohttp.ClientError, KafkaError)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often, and how long between (seconds, doubling from `first` to `most`)."""
+
+    attempts: int = 5
+    first: float = 0.2
+    most: float = 5.0
+
+    def waits(self) -> list[float]:
+        return [min(self.first * 2**n, self.most) for n in range(self.attempts - 1)]
+
+
+@dataclass
+class Breaker:
+    """Opens when at least `share` of the last `window` records failed for good: then the handler is broken, and dead-lettering must stop."""
+
+    window: int = 100
+    share: float = 0.9
+    least: int = 50
+    _failed: deque[bool] = field(default_factory=deque)
+
+    def record(self, failed: bool) -> None:
+        self._failed.append(failed)
+        while len(self._failed) > self.window:
+            self._failed.popleft()
+
+    @property
+    def open(self) -> bool:
+        return len(self._failed) >= self.least and sum(self._failed) >= self.share * len(self._failed)
+
+    def reset(self) -> None:
+        self._failed.clear()
+
+
+@dataclass
+class Guard(Generic[T]):
+    """Runs `handle` on one record at a time. `quarantine` is awaited with the record and the headers that say why; if it raises, the batch is kept."""
+
+    topic: str
+    handle: Callable[[ConsumerRecord], Awaitable[list[T]]]
+    quarantine: Callable[[ConsumerRecord, dict[str, str]], Awaitable[None]]
+    retry: Retry = field(default_factory=Retry)
+    breaker: Breaker = field(default_factory=Breaker)
+
+    async def run(self, record: ConsumerRecord) -> list[T]:
+        """The events that came of the record; none where it was quarantined. Raises TransientError when the record must be kept for later."""
+        if self.breaker.open:
+            self.breaker.reset()  # a new window: perhaps a deploy or a restart of a neighbour has mended it
+            raise TransientError(
+                f"nearly every record of {self.topic} fails for good: stopped dead-lettering; see {self.topic}.*.dlq for the reasons"
+            )
+        try:
+            result = await self._patiently(record)
+        except (PermanentError, ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+            await self._dead_letter(record, error)
+            return []
+        self.breaker.record(False)
+        metrics.HANDLED.labels(self.topic).inc()
+        return result
+
+    async def _patiently(self, record: ConsumerRecord) -> list[T]:
+        for wait in [*self.retry.waits(), None]:
+            try:
+                return await self.handle(record)
+            except TRANSIENT as error:
+                metrics.RETRIES.labels(self.topic).inc()
+                if wait is None:
+                    raise TransientError(f"{type(error).__name__}: {error}") from error
+                log.warning("record.retry", topic=self.topic, offset=record.offset, wait_s=wait, error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(wait)
+        raise AssertionError("unreachable")
+
+    async def _dead_letter(self, record: ConsumerRecord, error: Exception) -> None:
+        reason = one_line(error)
+        log.error("record.quarantined", topic=self.topic, partition=record.partition, offset=record.offset, error=type(error).__name__, reason=reason)
+        # the headers as they came travel in base64: one that is not UTF-8 may be the very reason
+        came = [[name, base64.b64encode(value or b"").decode()] for name, value in record.headers]
+        origin = {"topic": record.topic, "partition": record.partition, "offset": record.offset, "headers": came}
+        await self.quarantine(record, {"feedloop-error": type(error).__name__, "feedloop-reason": reason, "feedloop-origin": json.dumps(origin)})
+        self.breaker.record(True)
+        metrics.DEAD_LETTERS.labels(self.topic).inc()
+
+
+def one_line(error: Exception, limit: int = 500) -> str:
+    """An error as one line for a person: a pydantic report is cut to what and where."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:5])[:limit]
+    return " ".join(str(error).split())[:limit] or type(error).__name__

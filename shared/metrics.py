@@ -1,0 +1,53 @@
+"""Every metric of Feedloop, declared once with its meaning. Names: feedloop_<service>_<noun>_<unit|total>."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Counter:
+    return Counter(f"feedloop_{name}", meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
+    return Gauge(f"feedloop_{name}", meaning, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(f"feedloop_{name}", meaning, (), buckets=buckets, registry=REGISTRY)
+
+
+DEAD_LETTERS = _counter("guard_dead_letters_total", "records that could not be handled, by source topic", "topic")
+RETRIES = _counter("guard_retries_total", "tries repeated after a passing failure, by source topic", "topic")
+HANDLED = _counter("guard_handled_total", "records handled, by source topic", "topic")
+
+INGESTED = _counter("ingest_documents_total", "documents published", "source_kind")
+QUARANTINED = _counter("ingest_quarantined_total", "items refused, by reason", "reason")
+SOURCES = _gauge("ingest_sources", "sources by state", "state")
+
+ENRICH_SECONDS = _histogram("inference_enrich_seconds", "time to enrich one document", _SLOW)
+REQUESTS = _counter("inference_requests_total", "requests to the engine, by outcome", "outcome")
+ACTIVATIONS = _counter("inference_activations_total", "adapters asked to go live, by outcome", "outcome")
+LIVE = _gauge("inference_live_info", "1 for the digest that is live", "digest")
+
+DECISIONS = _counter("classifier_decisions_total", "decisions by task, label, who decided and stage", "task", "label", "by", "stage")
+DECIDE_SECONDS = _histogram("classifier_decide_seconds", "time to decide one document", _FAST)
+
+INDEXED = _counter("retriever_indexed_total", "documents indexed")
+SEARCH_SECONDS = _histogram("retriever_search_seconds", "time to search", _FAST)
+ANSWERS = _counter("retriever_answers_total", "questions answered, by whether the documents held an answer", "found")
+
+FEEDBACK = _counter("feedback_given_total", "feedback by kind", "kind")
+
+RUNS = _counter("trainer_runs_total", "training runs by outcome", "outcome")
+RUN_SECONDS = _histogram("trainer_run_seconds", "time of a training run", _SLOW)
+WAITING = _gauge("trainer_waiting_corrections", "corrections that no run has used yet")
+
+
+def exposition() -> bytes:
+    """All metrics in the Prometheus text format."""
+    return generate_latest(REGISTRY)
