@@ -1,12 +1,15 @@
-"""Small truths about a child process: it dies with us, it is ended with its group, and its lines are read whatever it writes."""
+"""One child process: it dies with us, it is ended with its group, and its lines are read whatever it writes."""
 
 import asyncio
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 LONGEST_LINE = 64 * 1024
@@ -30,17 +33,52 @@ def die_with_parent() -> Callable[[], None]:
     return in_child
 
 
-async def follow(process: asyncio.subprocess.Process, write: Callable[[list[str]], None]) -> None:
-    """Hands on what the process writes to its standard output, in whole lines, until it ends (without a pipe there: at once)."""
-    if process.stdout is None:
-        return
-    reader = asyncio.create_task(_copy_lines(process.stdout, write))
+@dataclass(frozen=True)
+class Started:
+    """A process that leads a group of its own, and the pipe with its output (None: it writes to a file)."""
+
+    process: asyncio.subprocess.Process
+    output: asyncio.StreamReader | None
+
+
+async def start(argv: Sequence[str], env: Mapping[str, str] | None, log: Path | None) -> Started:
+    """Starts the process with no input; both its output streams go to the end of `log`, or else into `output`. Raises OSError if it cannot."""
+    output = None
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    else:
+        # A pipe of our own: with asyncio's, wait() would go on until every grandchild that inherited the pipe has closed it too.
+        source, sink = os.pipe()
+        output = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(partial(asyncio.StreamReaderProtocol, output), os.fdopen(source, "rb", 0))
     try:
-        await process.wait()
-        # A grandchild may hold the pipe open for ever: what the child itself wrote is read in a moment.
-        await asyncio.wait({reader}, timeout=1)
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env=None if env is None else dict(env),
+            start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone, and its own children can be ended with it
+            preexec_fn=die_with_parent(),
+        )
     finally:
-        reader.cancel()
+        os.close(sink)
+    return Started(process, output)
+
+
+async def finish(child: Started, write: Callable[[list[str]], None]) -> int:
+    """Hands on what the process writes, in whole lines, until it ends, then ends what is left of its group. The return code."""
+    reader = asyncio.create_task(_copy_lines(child.output, write)) if child.output is not None else None
+    try:
+        code = await child.process.wait()
+        signal_group(child.process, signal.SIGKILL)  # what it started must not go on beside its successor
+        if reader is not None:  # the rest is in the pipe; one that left the group may hold it open for ever
+            await asyncio.wait({reader}, timeout=1)
+        return code
+    finally:
+        if reader is not None:
+            reader.cancel()
 
 
 async def _copy_lines(stream: asyncio.StreamReader, write: Callable[[list[str]], None]) -> None:

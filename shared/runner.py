@@ -6,10 +6,11 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
-from shared.child_process import die_with_parent, follow, reason, signal_group
+from shared.child_process import Started, finish, reason, signal_group, start
 
 COLOURS = (36, 33, 32, 35, 34, 31, 96, 93, 92, 95)
 
@@ -134,37 +135,20 @@ class Supervisor:
         process = await self._spawn(child)
         self._keepers[child.name] = asyncio.create_task(self._keep_alive(child, process), name=f"keep {child.name}")
 
-    async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
-        log = None
-        if child.log is not None:
-            child.log.parent.mkdir(parents=True, exist_ok=True)
-            log = child.log.open("ab")
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *child.argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log or asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                env=None if child.env is None else dict(child.env),
-                start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone, and stop() reaches a child's own children
-                preexec_fn=die_with_parent(),
-            )
-        finally:
-            if log is not None:
-                log.close()
-        self._alive[child.name] = process
+    async def _spawn(self, child: Child) -> Started:
+        started = await start(child.argv, child.env, child.log)
+        self._alive[child.name] = started.process
         self._on_change()
-        return process
+        return started
 
-    async def _keep_alive(self, child: Child, process: asyncio.subprocess.Process) -> None:
+    async def _keep_alive(self, child: Child, process: Started) -> None:
+        write = partial(self._write, child.name)
         clock = asyncio.get_running_loop().time
         deaths: deque[float] = deque(maxlen=self._backoff.many)
         delay = self._backoff.first
         while True:
             began = clock()
-            await follow(process, lambda lines: self._write(child.name, lines))
-            code = await process.wait()
-            signal_group(process, signal.SIGKILL)  # what it started must not go on beside its successor
+            code = await finish(process, write)
             if self._stopping:
                 return
             now = clock()
@@ -181,7 +165,7 @@ class Supervisor:
             process = await self._spawn_again(child)
             self.restarts[child.name] += 1
 
-    async def _spawn_again(self, child: Child) -> asyncio.subprocess.Process:
+    async def _spawn_again(self, child: Child) -> Started:
         while True:
             try:
                 return await self._spawn(child)

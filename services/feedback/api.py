@@ -1,0 +1,181 @@
+"""The page's API and the page itself."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.feedback.neighbours import Neighbours
+from services.feedback.stream import Stream
+from services.feedback.views import Items, Loop
+from shared import metrics
+from shared.bus import Bus
+from shared.events import FeedbackGiven, digest_of
+from shared.logs import logger
+from shared.service import Json, body
+from shared.taxonomy import label_set
+
+log = logger(__name__)
+STATIC = Path(__file__).parent / "static"
+POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+
+
+class Said(BaseModel):
+    """What a person sends. `id` makes a repeat harmless; without `document_id`, title and text say what is labelled."""
+
+    id: str = Field(default="", max_length=64)
+    document_id: str = ""
+    kind: Literal["correction", "confirmation", "retraction"] = "correction"
+    task: str = ""
+    correct: str = ""
+    incorrect: str = ""
+    why: str = Field(default="", max_length=2000)
+    retracts: str = ""
+    title: str = Field(default="", max_length=1000)
+    text: str = Field(default="", max_length=20_000)
+    by: str = Field(default="page", max_length=200)
+    collection: str = "news"
+
+
+class Api:
+    def __init__(self, bus: Bus, items: Items, loop: Loop, neighbours: Neighbours, stream: Stream) -> None:
+        self.bus, self.items, self.loop, self.neighbours, self.stream = bus, items, loop, neighbours, stream
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/api/labels", self.labels),
+            Route("/api/items", self.list_items),
+            Route("/api/items/{id}", self.item),
+            Route("/api/feedback", self.give, methods=["POST"]),
+            Route("/api/search", self.search),
+            Route("/api/ask", self.ask, methods=["POST"]),
+            Route("/api/loop", self.state),
+            Route("/api/models/rollback", self.rollback, methods=["POST"]),
+            Route("/api/stream", self.stream.serve),
+            Mount("/static", StaticFiles(directory=STATIC), middleware=[Middleware(Guarded)]),
+            Route("/", lambda _: FileResponse(STATIC / "index.html"), middleware=[Middleware(Guarded)]),
+        ]
+
+    async def labels(self, request: Request) -> Response:
+        return Json(label_set(request.query_params.get("collection", "news")))
+
+    async def list_items(self, request: Request) -> Response:
+        ask = request.query_params
+        try:
+            limit = min(200, max(1, int(ask.get("limit", "50"))))
+        except ValueError as error:
+            raise HTTPException(422, "limit: a whole number") from error
+        return Json(self.items.page(limit, ask.get("before", ""), ask.get("label", ""), ask.get("stage", ""), ask.get("q", "")))
+
+    async def item(self, request: Request) -> Response:
+        shown = self.items.shown(request.path_params["id"])
+        if shown is None:
+            raise HTTPException(404, f"no document {request.path_params['id']!r} here")
+        return Json(shown)
+
+    async def give(self, request: Request) -> Response:
+        """Take what a person said, check it, and make it an event. Answers once Kafka has it."""
+        event = self.event(await body(request, Said))
+        if self.items.said(event.document_id, event.id) is None:
+            await self.bus.publish(event)
+            metrics.FEEDBACK.labels(event.kind).inc()
+            log.info("feedback.given", id=event.id, kind=event.kind, document=event.document_id, task=event.task, correct=event.correct)
+        return Json({"id": event.id}, status_code=202)
+
+    def event(self, said: Said) -> FeedbackGiven:
+        """Raises HTTPException with what is wrong, in one line."""
+        now: datetime = self.bus.clock()
+        document = self.items.get(said.document_id) if said.document_id else None
+        if said.document_id and document is None:
+            raise HTTPException(404, f"no document {said.document_id!r} here")
+        if document is None and not (said.title or said.text):
+            raise HTTPException(422, "document_id, or the title and text that are labelled, is needed")
+        if said.kind == "retraction":
+            if self.items.said(said.document_id, said.retracts) is None:
+                raise HTTPException(404, f"no feedback {said.retracts!r} on this document to take back")
+        else:
+            try:
+                label_set(document.collection if document else said.collection).check(said.task, said.correct)
+            except ValueError as error:
+                raise HTTPException(422, str(error)) from error
+        title, text = (document.title, document.text) if document else (said.title, said.text)
+        decided = document.decision.get(said.task) if document else None
+        document_id = said.document_id or f"text-{digest_of(title, text)[:20]}"
+        return FeedbackGiven(
+            id=said.id or digest_of("feedback", document_id, said.kind, said.task, said.correct, said.retracts, now.isoformat())[:24],
+            kind=said.kind,
+            document_id=document_id,
+            document=document,
+            story=document.story if document else "",
+            task=said.task,
+            correct=said.correct,
+            incorrect=said.incorrect or (decided.label if decided and decided.label != said.correct else ""),
+            why=said.why,
+            retracts=said.retracts,
+            title=title,
+            text=text,
+            judged=document.model if document else None,
+            by=said.by,
+            given_at=now,
+            collection=document.collection if document else said.collection,
+        )
+
+    async def search(self, request: Request) -> Response:
+        return Json(await self.neighbours.call("retriever", "GET", "/api/search", params=dict(request.query_params)))
+
+    async def ask(self, request: Request) -> Response:
+        question = (await body(request, Question)).question
+        return Json(await self.neighbours.call("retriever", "POST", "/api/ask", json={"question": question}))
+
+    async def rollback(self, request: Request) -> Response:
+        wish = await body(request, Rollback)
+        return Json(await self.neighbours.call("trainer", "POST", "/api/rollback", json=wish.model_dump()), status_code=202)
+
+    async def state(self, _: Request) -> Response:
+        return Json(await self.whole())
+
+    async def whole(self) -> dict[str, Any]:
+        """The loop's state, with the figures of the neighbours that answer."""
+        trainer = await self.neighbours.glance("trainer", "/api/state") or {}
+        quarantine = await self.neighbours.glance("ingest", "/api/quarantine")
+        held = quarantine.get("items", []) if isinstance(quarantine, dict) else quarantine or []
+        return {
+            **self.loop.shown(),
+            **self.items.counts(),
+            "waiting": trainer.get("waiting"),
+            "train_after": trainer.get("train_after"),
+            "quarantined": len(held) if quarantine is not None else None,
+        }
+
+
+class Question(BaseModel):
+    question: str = Field(min_length=1, max_length=500)
+
+
+class Rollback(BaseModel):
+    role: str = "adapter"
+    reason: str = "asked for on the page"
+
+
+class Guarded:
+    """ASGI middleware: the headers that keep a page to itself (CSP and friends)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                extra = [(b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+                message["headers"] = [*message.get("headers", []), *extra, (b"cache-control", b"no-cache")]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)

@@ -1,0 +1,135 @@
+"""The gate: is the candidate better than what is live? Fails closed: one check that does not pass refuses it, with the reason in words. Pure.
+
+The comparison is a paired bootstrap over the held-out examples (Efron & Tibshirani 1993; Koehn 2004 for paired systems): the lower end of the interval
+of the difference must lie above zero, so that luck on a few items publishes nothing.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.events import GateCheck, GateReport
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+CLASS_FLOOR = 0.34  # how much of a label's recall may be lost against the incumbent, where the label has FLOOR_ITEMS held-out items
+FLOOR_ITEMS = 3
+ONE_LABEL = 0.7  # share of the answers that one label may take, unless it has that share of the truth too
+KEEPS = 0.7  # share of answers on the tasks nobody corrected that must stay what they were
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One held-out example with the answers of both."""
+
+    gold: str
+    incumbent: str
+    candidate: str
+    task: str = "category"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gate judges by. `untouched`: (before, after) answers on tasks without corrections; `training_examples`: what was trained on."""
+
+    held_out: list[Judged]
+    untouched: list[tuple[str, str]]
+    training_examples: int
+    finite: bool = True
+    offered: bool = False
+    probes: int = 0
+    incumbent_digest: str = "base"
+    notes: list[str] = field(default_factory=list)
+
+
+def judge(evidence: Evidence, least_held_out: int = 12, least_training: int = 20, seed: int = 20) -> GateReport:
+    """The report on a candidate. All checks are made even when an early one fails, so that the report says everything that is wrong."""
+    rows = evidence.held_out
+    n = len(rows)
+    before = sum(row.incumbent == row.gold for row in rows) / n if n else 0.0
+    after = sum(row.candidate == row.gold for row in rows) / n if n else 0.0
+    checks = [
+        GateCheck(
+            name="finite weights", passed=evidence.finite, detail="every weight is a finite number" if evidence.finite else "a weight is not finite"
+        ),
+        _enough(evidence, least_held_out, least_training),
+        _better(rows, before, after, seed),
+        _floors(rows),
+        _diverse(rows),
+        _keeps(evidence.untouched),
+        GateCheck(name="known answers", passed=evidence.probes > 0, detail=f"{evidence.probes} answers recorded for the engine to repeat"),
+    ]
+    failed = [check for check in checks if not check.passed]
+    return GateReport(
+        passed=not failed,
+        checks=checks,
+        incumbent=evidence.incumbent_digest,
+        held_out=n,
+        accuracy_incumbent=round(before, 4),
+        accuracy_candidate=round(after, 4),
+        refused_because="; ".join(f"{check.name}: {check.detail}" for check in failed),
+    )
+
+
+def _enough(evidence: Evidence, least_held_out: int, least_training: int) -> GateCheck:
+    n, trained = len(evidence.held_out), evidence.training_examples
+    passed = n >= least_held_out and (evidence.offered or trained >= least_training)
+    return GateCheck(
+        name="enough examples",
+        passed=passed,
+        detail=f"{n} held out (at least {least_held_out})" + ("" if evidence.offered else f", {trained} to train on (at least {least_training})"),
+    )
+
+
+def _better(rows: list[Judged], before: float, after: float, seed: int) -> GateCheck:
+    low, high = bootstrap(rows, seed) if rows else (0.0, 0.0)
+    detail = f"{before:.0%} before, {after:.0%} after; difference {after - before:+.0%}, {CONFIDENCE:.0%} interval {low:+.0%} to {high:+.0%}"
+    return GateCheck(name="better than what is live", passed=low > 0, detail=detail)
+
+
+def bootstrap(rows: list[Judged], seed: int, statistic: Callable[[Judged], int] | None = None) -> tuple[float, float]:
+    """Percentile interval of the mean paired difference (candidate minus incumbent, per item -1, 0 or 1)."""
+    differences = [(statistic or _difference)(row) for row in rows]
+    dice = random.Random(seed)
+    means = sorted(sum(dice.choices(differences, k=len(differences))) / len(differences) for _ in range(RESAMPLES))
+    tail = (1 - CONFIDENCE) / 2
+    return means[int(tail * RESAMPLES)], means[min(RESAMPLES - 1, int((1 - tail) * RESAMPLES))]
+
+
+def _difference(row: Judged) -> int:
+    return (row.candidate == row.gold) - (row.incumbent == row.gold)
+
+
+def _floors(rows: list[Judged]) -> GateCheck:
+    """No label may pay for the others."""
+    lost = []
+    for task, label in sorted({(row.task, row.gold) for row in rows}):
+        of_label = [row for row in rows if (row.task, row.gold) == (task, label)]
+        if len(of_label) < FLOOR_ITEMS:
+            continue
+        before = sum(row.incumbent == label for row in of_label) / len(of_label)
+        after = sum(row.candidate == label for row in of_label) / len(of_label)
+        if before - after > CLASS_FLOOR:
+            lost.append(f"{label} falls from {before:.0%} to {after:.0%} of {len(of_label)}")
+    return GateCheck(name="no label pays for it", passed=not lost, detail="; ".join(lost) or "every label keeps its recall")
+
+
+def _diverse(rows: list[Judged]) -> GateCheck:
+    """A constant answer is refused, however well it scores."""
+    worst = ""
+    for task in sorted({row.task for row in rows}):
+        of_task = [row for row in rows if row.task == task]
+        label, count = Counter(row.candidate for row in of_task).most_common(1)[0]
+        gold = sum(row.gold == label for row in of_task) / len(of_task)
+        share = count / len(of_task)
+        if share > max(ONE_LABEL, gold + 0.2) and len(of_task) >= FLOOR_ITEMS:
+            worst = f"{share:.0%} of its {task} answers are {label!r}"
+    return GateCheck(name="answers differ", passed=not worst and bool(rows), detail=worst or "no one label takes over")
+
+
+def _keeps(untouched: list[tuple[str, str]]) -> GateCheck:
+    if not untouched:
+        return GateCheck(name="the rest stays", passed=True, detail="every task has corrections; nothing else to keep")
+    same = sum(before == after for before, after in untouched) / len(untouched)
+    return GateCheck(name="the rest stays", passed=same >= KEEPS, detail=f"{same:.0%} of {len(untouched)} answers on uncorrected tasks are as before")

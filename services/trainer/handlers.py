@@ -1,0 +1,169 @@
+"""What the trainer does with the events that reach it, and when it starts a run by itself."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.trainer.dataset import Snapshot, effective, snapshot
+from services.trainer.run import OFFERED, Runs
+from services.trainer.settings import Settings
+from shared import metrics
+from shared.bus import Bus
+from shared.errors import PermanentError
+from shared.events import BASE_DIGEST, Event, FeedbackGiven, ModelPublished, TrainingFinished, TrainingProgressed, TrainingRequested, digest_of
+from shared.logs import logger
+from shared.objects import ObjectStore
+from shared.taxonomy import label_set
+
+log = logger(__name__)
+ROLE = "adapter"
+
+
+class Handlers:
+    """Holds the feedback (a view of its topic), asks for runs, carries them out, and rolls back."""
+
+    def __init__(self, settings: Settings, bus: Bus, store: ObjectStore, runs: Runs) -> None:
+        self.settings, self.bus, self.store, self.runs = settings, bus, store, runs
+        self.feedback: dict[str, FeedbackGiven] = {}
+        self.live: dict[str, ModelPublished] = {}
+        self.finished: dict[str, TrainingFinished] = {}
+        self.requested: dict[str, TrainingRequested] = {}
+        self.used: set[str] = set()  # ids of the feedback in the snapshots that have been asked for
+        self.running = ""
+        self._last_heard = time.monotonic()
+        self._heard = asyncio.Event()
+
+    def on_feedback_given(self, event: FeedbackGiven) -> None:
+        self.feedback[event.id] = event
+        self._last_heard = time.monotonic()
+        self._heard.set()
+
+    def on_model_published(self, event: ModelPublished) -> None:
+        self.live[event.role] = event
+
+    def on_training_finished(self, event: TrainingFinished) -> None:
+        self.finished[event.run_id] = event
+
+    async def on_training_requested_seen(self, event: TrainingRequested) -> None:
+        """In every replica: remember what has been asked for, so that nothing is asked for twice."""
+        self.requested[event.run_id] = event
+        if event.manifest and not event.candidate_uri:
+            dataset = Snapshot.model_validate_json(await asyncio.to_thread(self.store.get, event.manifest))
+            self.used |= {example.feedback_id for example in dataset.examples}
+            metrics.WAITING.set(len(self.waiting()))
+
+    async def on_training_requested(self, event: TrainingRequested) -> Sequence[Event]:
+        """In one replica: carry the run out. A request that comes again after a kill -9 finds the result and only tells it again."""
+        await self.bus.caught_up()
+        if self._settled(event.run_id):
+            return []
+        result = await asyncio.to_thread(self.runs.known, event.run_id)
+        if result is None:
+            self.running = event.run_id
+            try:
+                result = await self.runs.carry_out(event, self.incumbent(event.role), self._tell)
+            finally:
+                self.running = ""
+        metrics.RUNS.labels(result.finished.outcome).inc()
+        metrics.RUN_SECONDS.observe(result.finished.seconds)
+        log.info("run.finished", run_id=event.run_id, outcome=result.finished.outcome, digest=result.finished.digest, reason=result.finished.reason)
+        published = result.published
+        live = self.live.get(event.role)
+        if published and live and live.published_at > published.published_at:
+            published = None  # something newer (a rollback, say) was wanted since; the result told again must not undo it
+        return [result.finished, *([published] if published else [])]
+
+    def incumbent(self, role: str) -> str:
+        live = self.live.get(role)
+        return live.digest if live else BASE_DIGEST
+
+    def waiting(self) -> list[FeedbackGiven]:
+        """What still holds and no run has used."""
+        return [item for item in self._effective() if item.id not in self.used]
+
+    async def ask(self, reason: str) -> TrainingRequested:
+        """Ask for a run on all that still holds. The same corrections give the same run id; asked again, the request that stands is returned."""
+        dataset = self._snapshot()
+        if not dataset.examples:
+            raise PermanentError("there is no correction to train on yet")
+        run_id = dataset.digest()
+        if run_id in self.requested and (run_id not in self.finished or self._settled(run_id)):
+            return self.requested[run_id]
+        ref = await asyncio.to_thread(self.store.put, dataset.model_dump_json().encode(), ".json")
+        return await self._request(
+            TrainingRequested(run_id=run_id, manifest=ref, examples=len(dataset.examples), reason=reason, requested_at=self._now())
+        )
+
+    async def offer(self, digest: str, reason: str) -> TrainingRequested:
+        """Have an adapter judged that was made elsewhere; it must be in the registry under the role `candidate`."""
+        await asyncio.to_thread(self.runs.registry.manifest, OFFERED, digest)  # raises PermanentError where it is not there
+        dataset = self._snapshot()
+        ref = await asyncio.to_thread(self.store.put, dataset.model_dump_json().encode(), ".json")
+        run_id = digest_of("offer", digest, dataset.digest(), self.incumbent(ROLE))
+        if run_id in self.requested:
+            return self.requested[run_id]
+        return await self._request(
+            TrainingRequested(
+                run_id=run_id,
+                manifest=ref,
+                candidate_uri=digest,
+                examples=len(dataset.examples),
+                reason=reason or "offered",
+                requested_at=self._now(),
+            )
+        )
+
+    async def rollback(self, role: str, reason: str) -> ModelPublished:
+        """Want the previous model again. It is still loaded in every engine, so this is a flip. Raises PermanentError where there is none."""
+        live = self.live.get(role)
+        if live is None or live.digest == live.previous:
+            raise PermanentError(f"role {role!r} has nothing to roll back to")
+        now = self._now()
+        if live.previous == BASE_DIGEST:
+            back = ModelPublished(role=role, digest=BASE_DIGEST, base=self.runs.base, published_at=now)
+        else:
+            back = await asyncio.to_thread(self.runs.record_of, role, live.previous)
+        wanted = back.model_copy(update={"previous": live.digest, "reason": reason or f"rollback from {live.digest[:12]}", "published_at": now})
+        self.live[role] = wanted
+        await self.bus.publish(wanted)
+        return wanted
+
+    async def watch(self) -> None:
+        """Ask for a run once enough corrections wait and it has been quiet for a while. Runs as long as the service."""
+        await self.bus.caught_up()
+        while True:
+            await self._heard.wait()
+            quiet_for = time.monotonic() - self._last_heard
+            if quiet_for < self.settings.train_wait_s:
+                await asyncio.sleep(self.settings.train_wait_s - quiet_for)
+                continue
+            self._heard.clear()
+            waiting = len(self.waiting())
+            metrics.WAITING.set(waiting)
+            if waiting >= self.settings.train_after:
+                request = await self.ask(f"{waiting} new corrections")
+                log.info("run.requested", run_id=request.run_id, examples=request.examples)
+
+    async def _request(self, request: TrainingRequested) -> TrainingRequested:
+        self.requested[request.run_id] = request
+        await self.bus.publish(request)
+        return request
+
+    def _effective(self) -> list[FeedbackGiven]:
+        safety = [task.name for task in label_set().tasks.values() if "llm" not in task.parts]
+        return effective(self.feedback.values(), safety)
+
+    def _snapshot(self) -> Snapshot:
+        recipe = {"epochs": self.settings.epochs, "learning_rate": self.settings.learning_rate, "rank": self.settings.rank}
+        return snapshot(self._effective(), role=ROLE, base=self.runs.base, share=self.settings.held_out, recipe=recipe)
+
+    def _settled(self, run_id: str) -> bool:
+        """Judged, for good. A run that failed (a full disk, say) may be tried again."""
+        return run_id in self.finished and self.finished[run_id].outcome != "failed"
+
+    async def _tell(self, progress: TrainingProgressed) -> None:
+        await self.bus.publish(progress)
+
+    def _now(self) -> datetime:
+        return self.bus.clock()

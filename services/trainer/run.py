@@ -1,0 +1,169 @@
+"""One run: a subprocess that trains and gathers answers, the gate that judges them, the registry that takes what passes.
+
+The result is written to the object store before any event is: after a kill -9 the request comes again, finds the result and only tells it again.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.trainer.dataset import Snapshot
+from services.trainer.gate import Evidence, Judged, judge
+from services.trainer.settings import Settings
+from shared.child_process import die_with_parent
+from shared.clock import Clock
+from shared.errors import PermanentError
+from shared.events import BASE_DIGEST, GateReport, ModelPublished, Probe, TrainingFinished, TrainingProgressed, TrainingRequested
+from shared.logs import logger
+from shared.objects import ObjectStore
+from shared.registry import Registry
+
+log = logger(__name__)
+OFFERED = "candidate"  # the registry's role of adapters that are offered ready-made and not yet judged
+PROGRESS_EVERY_S = 1.0
+LAST_LINES = 12
+Progress = Callable[[TrainingProgressed], Awaitable[None]]
+
+
+class Result(BaseModel):
+    """What came of a run. `published` is there where the gate let it pass."""
+
+    model_config = ConfigDict(frozen=True)
+
+    finished: TrainingFinished
+    published: ModelPublished | None = None
+
+
+class Runs:
+    """Carries out training requests, one at a time."""
+
+    def __init__(self, settings: Settings, store: ObjectStore, registry: Registry, base: str, clock: Clock) -> None:
+        self.settings, self.store, self.registry, self.base, self.clock = settings, store, registry, base, clock
+
+    def known(self, run_id: str) -> Result | None:
+        """The result of a run that has been carried out."""
+        name = f"runs/{run_id}/result.json"
+        return Result.model_validate_json(self.store.read(name)) if self.store.exists(name) else None
+
+    async def carry_out(self, request: TrainingRequested, incumbent: str, progress: Progress) -> Result:
+        """Train (or take what is offered), judge, publish or refuse. `incumbent` is the digest that is live. Never raises for a run that goes wrong:
+        that is a result too, with its reason."""
+        began = time.monotonic()
+        try:
+            judgement, snapshot = await self._subprocess(request, incumbent, progress)
+            await progress(TrainingProgressed(run_id=request.run_id, phase="publishing", at=self.clock()))
+            report = self._judge(judgement, request, incumbent)
+            result = self._publish(request, snapshot, report, judgement, incumbent) if report.passed else self._refused(request, report)
+        except (PermanentError, ValidationError, OSError, ValueError, KeyError) as error:
+            log.error("run.failed", run_id=request.run_id, reason=str(error))
+            result = Result(finished=self._finished(request, "failed", reason=str(error)[:600]))
+        finished = result.finished.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
+        result = result.model_copy(update={"finished": finished})
+        if finished.outcome != "failed":  # a failed run may be tried again; a judged one is final
+            await asyncio.to_thread(self.store.write, f"runs/{request.run_id}/result.json", result.model_dump_json(indent=1).encode())
+        return result
+
+    async def _subprocess(self, request: TrainingRequested, incumbent: str, progress: Progress) -> tuple[dict[str, Any], Snapshot]:
+        if request.manifest is None:
+            raise PermanentError("the request names no dataset")
+        snapshot = Snapshot.model_validate_json(await asyncio.to_thread(self.store.get, request.manifest))
+        out = self.settings.work / request.run_id
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "snapshot.json").write_text(snapshot.model_dump_json())
+        argv = [sys.executable, "-m", "services.trainer.runs.train_adapter"]
+        argv += ["--snapshot", str(out / "snapshot.json"), "--base", self.settings.model, "--out", str(out)]
+        if incumbent != BASE_DIGEST:
+            argv += ["--incumbent", str(await asyncio.to_thread(self.registry.fetch, "adapter", incumbent))]
+        if request.candidate_uri:
+            argv += ["--candidate", str(await asyncio.to_thread(self.registry.fetch, OFFERED, request.candidate_uri))]
+        await self._watch(argv, request.run_id, progress)
+        return json.loads((out / "judgement.json").read_text()), snapshot
+
+    async def _watch(self, argv: list[str], run_id: str, progress: Progress) -> None:
+        """Start the run and pass its progress on. Raises PermanentError with its last words where it fails or takes too long."""
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, preexec_fn=die_with_parent(), limit=2**20
+        )
+        assert process.stdout and process.stderr
+        last_words: deque[str] = deque(maxlen=LAST_LINES)
+
+        async def listen() -> None:
+            told, phase = 0.0, ""
+            async for line in process.stdout:  # type: ignore[union-attr]
+                told_now = json.loads(line)
+                if told_now["phase"] != phase or time.monotonic() - told >= PROGRESS_EVERY_S or told_now["step"] == told_now["steps"]:
+                    told, phase = time.monotonic(), told_now["phase"]
+                    await progress(TrainingProgressed(run_id=run_id, at=self.clock(), **told_now))
+
+        async def overhear() -> None:
+            async for line in process.stderr:  # type: ignore[union-attr]
+                last_words.append(line.decode(errors="replace").rstrip())
+
+        try:
+            async with asyncio.timeout(self.settings.run_limit_s):
+                await asyncio.gather(listen(), overhear())
+                code = await process.wait()
+        except TimeoutError as error:
+            raise PermanentError(f"the run took longer than {self.settings.run_limit_s:.0f} s and was ended") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code:
+            raise PermanentError(f"the run ended with {code}: {' | '.join(last_words)[-400:]}")
+
+    def _judge(self, judgement: dict[str, Any], request: TrainingRequested, incumbent: str) -> GateReport:
+        evidence = Evidence(
+            held_out=[Judged(row["gold"], row["incumbent"], row["candidate"], row["task"]) for row in judgement["held_out"]],
+            untouched=[(before, after) for before, after in judgement["untouched"]],
+            training_examples=judgement["training_examples"],
+            finite=judgement["finite"],
+            offered=bool(request.candidate_uri),
+            probes=len(judgement["probes"]),
+            incumbent_digest=incumbent,
+        )
+        return judge(evidence, self.settings.least_held_out)
+
+    def _publish(self, request: TrainingRequested, snapshot: Snapshot, report: GateReport, judgement: dict[str, Any], incumbent: str) -> Result:
+        facts = {"run_id": request.run_id, "report": report.model_dump(), "recipe": snapshot.recipe, "examples": len(snapshot.examples)}
+        manifest = self.registry.publish(Path(judgement["adapter"]), request.role, self.base, facts)
+        published = ModelPublished(
+            role=request.role,
+            digest=manifest.digest,
+            uri=f"models/{request.role}/{manifest.digest}",
+            base=self.base,
+            run_id=request.run_id,
+            report=report,
+            probes=[Probe.model_validate(probe) for probe in judgement["probes"]],
+            previous=incumbent,
+            reason=request.reason,
+            published_at=self.clock(),
+        )
+        # kept beside the model: a rollback publishes this very record again
+        self.store.write(f"published/{request.role}/{manifest.digest}.json", published.model_dump_json(indent=1).encode())
+        return Result(published=published, finished=self._finished(request, "published", digest=manifest.digest, report=report))
+
+    def _refused(self, request: TrainingRequested, report: GateReport) -> Result:
+        return Result(finished=self._finished(request, "refused", reason=report.refused_because, report=report, digest=request.candidate_uri))
+
+    def _finished(
+        self,
+        request: TrainingRequested,
+        outcome: Literal["published", "refused", "failed"],
+        *,
+        reason: str = "",
+        digest: str = "",
+        report: GateReport | None = None,
+    ) -> TrainingFinished:
+        return TrainingFinished(run_id=request.run_id, outcome=outcome, reason=reason, digest=digest, report=report, finished_at=self.clock())
+
+    def record_of(self, role: str, digest: str) -> ModelPublished:
+        """How a model was published. Raises PermanentError where it never was."""
+        return ModelPublished.model_validate_json(self.store.read(f"published/{role}/{digest}.json"))

@@ -1,0 +1,1 @@
+"""Training runs: each module is one linear file whose docstring holds its command."""

@@ -1,0 +1,23 @@
+"""Settings of the trainer, from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """FEEDLOOP_MODEL and the rest; see docs/operations.md for the table."""
+
+    model: str = Field(default="deploy/model", description="the base model to train adapters on: a folder or a hub id; the one the engine serves")
+    models_cache: Path = Field(default=Path("build/models"), description="where adapters are fetched to")
+    work: Path = Field(default=Path("build/runs"), description="scratch folder of the runs")
+    train_after: int = Field(default=40, ge=1, description="corrections not yet trained on that start a run by themselves")
+    train_wait_s: float = Field(default=20.0, ge=0, description="how long it must have been quiet before such a run starts")
+    held_out: float = Field(default=0.25, gt=0, lt=1, description="share of the stories that a run never trains on and the gate judges by")
+    least_held_out: int = Field(default=12, ge=1, description="fewer held-out examples than this: the gate refuses")
+    epochs: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    rank: int = Field(default=16, ge=1)
+    run_limit_s: float = Field(default=3000.0, gt=0, description="a run that takes longer is ended and called failed")
