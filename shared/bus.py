@@ -22,9 +22,9 @@ from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 
 from shared import metrics
 from shared.clock import Clock, utc_now
-from shared.errors import PermanentError
+from shared.errors import PermanentError, one_line
 from shared.events import Event, digest_of
-from shared.guard import Guard, Retry, one_line
+from shared.guard import Guard, Retry
 from shared.logs import logger
 from shared.topics import dead_letters, topic_of
 

@@ -1,5 +1,7 @@
 """The two kinds of failure that handling knows: one that passes, and one that does not."""
 
+from pydantic import ValidationError
+
 
 class FeedloopError(Exception):
     """Base of our own errors. The message is one line for a person: what is wrong, and what to do."""
@@ -15,3 +17,10 @@ class PermanentError(FeedloopError):
 
 class ConfigError(FeedloopError):
     """A setting or file of the user's is wrong; the process can't start with it."""
+
+
+def one_line(error: Exception, limit: int = 500) -> str:
+    """An error as one line for a person: a pydantic report is cut to what and where."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:5])[:limit]
+    return " ".join(str(error).split())[:limit] or type(error).__name__

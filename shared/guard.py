@@ -18,7 +18,7 @@ from aiokafka.structs import ConsumerRecord
 from pydantic import ValidationError
 
 from shared import metrics
-from shared.errors import PermanentError, TransientError
+from shared.errors import PermanentError, TransientError, one_line
 from shared.logs import logger
 
 log = logger(__name__)
@@ -107,10 +107,3 @@ class Guard(Generic[T]):
         await self.quarantine(record, {"feedloop-error": type(error).__name__, "feedloop-reason": reason, "feedloop-origin": json.dumps(origin)})
         self.breaker.record(True)
         metrics.DEAD_LETTERS.labels(self.topic).inc()
-
-
-def one_line(error: Exception, limit: int = 500) -> str:
-    """An error as one line for a person: a pydantic report is cut to what and where."""
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:5])[:limit]
-    return " ".join(str(error).split())[:limit] or type(error).__name__

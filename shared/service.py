@@ -19,8 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import logs, metrics
 from shared.bus import Bus
-from shared.errors import FeedloopError, TransientError
-from shared.guard import one_line
+from shared.errors import FeedloopError, TransientError, one_line
 from shared.settings import ServiceSettings
 
 Check = Callable[[], Awaitable[str]]  # empty where all is well, else the reason in words

@@ -131,9 +131,8 @@ def from_labelled(folder: Path, pool: Pool) -> None:
     for row in lines(folder / "clickbait32k" / "train.jsonl"):
         category = making.category_of("headline", "", row["text"])
         held = held_out(row["text"])
-        if tone := making.sentiment_of(row["text"], 1):
-            if tone != "neutral" or chance.random() < 0.05:
-                pool.add(making.label_example(tasks["sentiment"], tone, row["text"], "", chance, plain=held), "labelled", held=held)
+        if (tone := making.sentiment_of(row["text"], 1)) and (tone != "neutral" or chance.random() < 0.05):
+            pool.add(making.label_example(tasks["sentiment"], tone, row["text"], "", chance, plain=held), "labelled", held=held)
         if category is None:
             continue
         mates = headlines.setdefault(category, [])

@@ -1,0 +1,63 @@
+"""The sentence encoder: meaning, order, length, and one clear line where its files are missing or damaged."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.encoder import DIMS, Encoder
+from shared.errors import ConfigError
+
+FOLDER = Path("build/encoder")
+exported = pytest.mark.skipif(not (FOLDER / "manifest.json").exists(), reason="build/encoder is absent: `make setup` exports the sentence encoder")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder(FOLDER)
+
+
+@exported
+def test_vectors_are_unit_and_near_means_alike(encoder: Encoder) -> None:
+    vectors = encoder.encode(["The central bank raised interest rates.", "Borrowing gets dearer after a rate decision.", "A comet was photographed."])
+    assert vectors.shape == (3, DIMS) and vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+
+
+@exported
+def test_order_is_kept_whatever_the_lengths_and_batches(encoder: Encoder) -> None:
+    texts = ["sun", "a much longer sentence about the price of bread in the harbour towns", "moon and stars", "rain"] * 5
+    together, alone = encoder.encode(texts, batch=3), np.vstack([encoder.encode([text]) for text in texts[:4]])
+    for n in range(len(texts)):
+        assert together[n] @ alone[n % 4] > 0.97  # int8 scales by batch: near, not equal
+
+
+@exported
+def test_nothing_gives_nothing_and_empty_text_a_unit_vector(encoder: Encoder) -> None:
+    assert encoder.encode([]).shape == (0, DIMS)
+    assert np.linalg.norm(encoder.encode([""])[0]) == pytest.approx(1, abs=1e-4)
+
+
+@exported
+def test_text_beyond_the_limit_is_not_read(encoder: Encoder) -> None:
+    start = "the quick brown fox jumps " * 60
+    first, second = encoder.encode([start + "over the moon"])[0], encoder.encode([start + "inflation policy " * 500])[0]
+    assert first @ second > 0.999
+
+
+def test_a_missing_folder_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the sentence encoder is missing at .*: `make setup` exports it, or set FEEDLOOP_ENCODER to its folder"):
+        Encoder(tmp_path / "none").encode(["x"])
+
+
+@exported
+def test_a_damaged_model_is_found_out(tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(FOLDER, folder)
+    with (folder / "model.onnx").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"damaged")
+    with pytest.raises(ConfigError, match=r"damaged \(model\.onnx\)"):
+        Encoder(folder).load()

@@ -1,0 +1,129 @@
+"""The bundled model's training examples: right by construction, to the letter what use asks, and never a desk's own label."""
+
+import json
+import random
+
+import pytest
+
+from services.trainer import examples as making
+from services.trainer.examples import NEVER
+from shared import grounding, prompts
+from shared.taxonomy import label_set
+
+ROW = {
+    "id": "opensuse_news-000001",
+    "source": "opensuse_news",
+    "title": "Build Service 2.4 released",
+    "text": "The openSUSE project has released version 2.4 of the Build Service, its software for packages. Adèle Schröter wrote the new scheduler. "
+    "The scheduler starts package builds twice as fast on Linux servers.\n\nPlease update your client before 14 March. Ada Lovelace was not involved.",
+}  # fmt: skip
+
+
+def chances(count: int) -> list[random.Random]:
+    return [random.Random(seed) for seed in range(count)]
+
+
+def test_category_goes_by_the_corpus_unless_the_words_speak_against_it() -> None:
+    assert making.category_of("opensuse_news", "", ROW["text"]) == "technology"
+    assert making.category_of("openstax", "osbooks-astronomy/modules/m1", "The telescope showed a galaxy and its stars in orbit.") == "science"
+    assert making.category_of("openstax", "osbooks-us-history/modules/m1", "It was a long winter for everybody.") is None
+    final = "The coach thanked every athlete after the championship: the team won the basketball tournament in a full stadium."
+    assert making.category_of("congress_press", "", final) == "sport"
+
+
+def test_windows_about_a_desks_own_label_are_left_out() -> None:
+    text = "Inflation and unemployment rose while monetary policy and interest rates stood still; GDP fell in the recession."
+    assert making.category_of("congress_press", "", text) is None
+    assert making.category_of("headline", "", "Malware exploit opens breach") is None
+    with pytest.raises(ValueError, match="own label"):
+        making.label_example(label_set().tasks["category"], "security", "", text, random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("text", "tone"),
+    [
+        ("She won the award and was praised for a wonderful success.", "positive"),
+        ("Dozens were killed in the attack; the collapse was a tragedy.", "negative"),
+        ("The file is read from top to bottom.", "neutral"),
+        ("She won, but dozens were killed.", None),
+    ],
+)
+def test_sentiment_by_its_words(text: str, tone: str | None) -> None:
+    assert making.sentiment_of(text) == tone
+
+
+@pytest.mark.parametrize("level", ["low", "normal", "high"])
+def test_made_sentences_are_whole(level: str) -> None:
+    for chance in chances(40):
+        sentence = making.made_sentence(level, chance)
+        assert "{" not in sentence and sentence[0].isupper() and sentence[-1] in ".:!"
+
+
+def test_label_examples_ask_what_use_asks_and_answer_with_an_offered_label() -> None:
+    pieces = grounding.sentences(ROW["text"])
+    made = [example for chance in chances(80) for example in making.labels_of(ROW, pieces, chance)]
+    assert {"category", "urgency", "kind"} & {example.task.name for example in made if example.task}
+    for example in made:
+        assert example.task is not None and example.answer in example.task.labels and example.answer not in NEVER
+        user = example.messages[1]["content"]
+        assert f"Task: {example.task.name}\nLabels: {', '.join(example.task.labels)}\nAnswer with one label." in user
+    standard = label_set().tasks["category"]
+    plain = making.label_example(standard, "technology", ROW["title"], ROW["text"], random.Random(1), plain=True)
+    assert plain.messages == prompts.label_messages(standard, ROW["title"], ROW["text"])
+
+
+def test_renamed_labels_mean_the_gold_label() -> None:
+    task, renamed = label_set().tasks["category"], making.cues()["renamed"]
+    for chance in chances(200):
+        put, name = making.asked(task, "science", chance)
+        assert name in put.labels
+        if put.name == "category":
+            assert name == "science"
+        elif name in ("yes", "no"):
+            assert (name == "yes") == (put.name == "category is science")
+        else:
+            assert name in renamed["science"]
+
+
+def test_metadata_answers_obey_the_schema_of_use() -> None:
+    for chance in chances(30):
+        example = making.metadata_example(ROW, ROW["text"], chance)
+        answer = json.loads(example.answer)
+        user = example.messages[1]["content"]
+        links = next(line for line in user.splitlines() if line.startswith("Links: ")).removeprefix("Links: ").split()
+        offered = grounding.candidates(ROW["title"], ROW["text"], [making.Link(url=url) for url in links])
+        labels = {"category": answer["categories"][0], "sentiment": answer["sentiment"], "urgency": answer["urgency_level"]}
+        schema = grounding.metadata_schema(offered, labels)
+        assert list(answer) == schema["required"]
+        read = grounding.read_metadata(example.answer, offered)
+        assert read.action_items == ["Please update your client before 14 March."]
+        assert "category=" + labels["category"] in user and " " not in example.answer.split('"key_topics"')[0][-3:]
+        assert "Adèle Schröter" in read.entities and "\\u" not in example.answer
+
+
+def test_answers_are_sentences_of_the_one_passage_that_names_the_subject() -> None:
+    passages = [
+        "Adèle Schröter wrote the new scheduler for packages. It is fast on every machine.",
+        "The museum opened a new wing for sculpture on Monday.",
+        "Rates stayed at two per cent after the long meeting.",
+    ]
+    made = [example for chance in chances(30) if (example := making.answer_example(passages, chance))]
+    assert len(made) > 10
+    for example in made:
+        found = json.loads(example.answer)
+        assert 1 <= len(found) <= 2 and set(found) <= set(grounding.sentences(passages[0]))
+        assert all(piece in example.messages[1]["content"] for piece in found)
+
+
+def test_a_leaflets_own_question_is_answered_by_its_own_paragraph() -> None:
+    text = "What is (are) Asthma ?\n\nAsthma is a long-term disease of the airways. It makes breathing hard. It often starts in childhood.\n\nMore."
+    example = making.leaflet_questions(text, ["Another passage on something else altogether."], random.Random(2))
+    assert example is not None
+    assert "Question: What is (are) Asthma?" in example.messages[1]["content"]
+    assert json.loads(example.answer)[0] == "Asthma is a long-term disease of the airways."
+
+
+def test_the_held_out_share_is_about_two_per_cent_and_stable() -> None:
+    kept = [making.held_out(f"doc-{n}") for n in range(5000)]
+    assert 60 <= sum(kept) <= 145
+    assert kept == [making.held_out(f"doc-{n}") for n in range(5000)]
