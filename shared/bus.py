@@ -7,6 +7,7 @@ Envelope: CloudEvents 1.0, Kafka binary mode (ce_* headers, JSON body), and W3C 
 """
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
+from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.structs import ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
@@ -24,14 +26,17 @@ from shared import metrics
 from shared.clock import Clock, utc_now
 from shared.errors import PermanentError, one_line
 from shared.events import Event, digest_of
-from shared.guard import Guard, Retry
+from shared.guard import PERMANENT, TRANSIENT, Breaker, Guard, Retry
 from shared.logs import logger
-from shared.topics import dead_letters, topic_of
+from shared.topics import MAX_DEAD_LETTER, dead_letters, topic_of
 
 log = logger(__name__)
 E = TypeVar("E", bound=Event)
 MAX_BODY = 1_000_000  # bytes; Kafka refuses more than 1 MiB: larger bodies travel by reference
+CUT = 100_000  # bytes of a dead letter that Kafka will not take whole
 _IDLE_WAIT_MS = 2000  # an idle consumer asks this seldom; a record that arrives is handed over at once all the same
+_AWAY: tuple[type[BaseException], ...] = (*TRANSIENT, OSError)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _trace: ContextVar[str] = ContextVar("traceparent", default="")
 
 
@@ -59,11 +64,11 @@ def envelope(event: Event, source: str, at: datetime, traceparent: str) -> dict[
 
 
 def header(record: ConsumerRecord, name: str) -> str:
-    """One header as text, empty where it is missing. Raises PermanentError where it is not UTF-8."""
+    """One header as text, empty where it is missing or null. Raises PermanentError where it is not UTF-8."""
     for key, value in record.headers:
         if key == name:
             try:
-                return value.decode()
+                return (value or b"").decode()
             except UnicodeDecodeError as error:
                 raise PermanentError(f"header {name} is not UTF-8") from error
     return ""
@@ -82,9 +87,9 @@ def parse(kind: type[E], record: ConsumerRecord) -> E:
     return kind.model_validate_json(record.value)
 
 
-def _is_utf8(value: bytes) -> bool:
+def _is_utf8(value: bytes | None) -> bool:
     try:
-        value.decode()
+        (value or b"").decode()
     except UnicodeDecodeError:
         return False
     return True
@@ -103,6 +108,24 @@ async def _raw_records(message: Any) -> list[ConsumerRecord]:
     return list(message.raw_message)
 
 
+def _body(event: Event) -> bytes:
+    """Raises PermanentError for what Kafka would not take."""
+    body = event.model_dump_json().encode()
+    if len(body) > MAX_BODY:
+        raise PermanentError(
+            f"{type(event).__name__} {event.key()} is {len(body)} bytes; at most {MAX_BODY} travel inline: store it and send a reference"
+        )
+    return body
+
+
+class _Projection:
+    """A view's subscription. `idle` is set while none of its records are being applied; `done` once the past has been read."""
+
+    def __init__(self, subscriber: Any) -> None:
+        self.subscriber, self.done, self.idle = subscriber, False, asyncio.Event()
+        self.idle.set()
+
+
 class Bus:
     """One service's connection to Kafka."""
 
@@ -114,12 +137,12 @@ class Bus:
             acks="all",
             enable_idempotence=True,
             allow_auto_create_topics=False,
-            max_request_size=MAX_BODY + 48_000,
+            max_request_size=MAX_DEAD_LETTER,  # events are held to MAX_BODY before
             apply_types=False,
             logger=None,
             middlewares=[KafkaPrometheusMiddleware(registry=metrics.REGISTRY, app_name=service)],
         )
-        self._projections: list[tuple[Any, asyncio.Event]] = []
+        self._projections: list[_Projection] = []
 
     def handle(
         self,
@@ -130,6 +153,7 @@ class Bus:
         batch: int = 100,
         longest_s: float = 300,
         retry: Retry | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         """Subscribe the service's group to the topic of `kind`: up to `batch` records at a time, `at_once` of them side by side.
 
@@ -139,18 +163,21 @@ class Bus:
 
         async def one(record: ConsumerRecord) -> list[Event]:
             event = parse(kind, record)
-            traceparent = header(record, "traceparent") or new_trace(event.key())
+            traceparent = _traceparent_of(record) or new_trace(event.key())
             token = _trace.set(traceparent)
             try:
                 with structlog.contextvars.bound_contextvars(correlation=traceparent.split("-")[1]):
-                    return list(await handler(event))
+                    followed = list(await handler(event))
+                    for following in followed:
+                        _body(following)  # what is too large is the record's fault: it is quarantined, not tried for ever
+                    return followed
             finally:
                 _trace.reset(token)
 
         async def quarantine(record: ConsumerRecord, headers: dict[str, str]) -> None:
             await self._send_raw(dead_letters(topic, self.service), record, headers)
 
-        guard = Guard[Event](topic, one, quarantine, retry or Retry())
+        guard = Guard[Event](topic, one, quarantine, retry or Retry(), breaker or Breaker())
         gate = asyncio.Semaphore(at_once)
 
         async def gated(record: ConsumerRecord) -> list[Event]:
@@ -193,15 +220,29 @@ class Bus:
         """Read the whole topic of `kind` from its beginning, in every replica, and go on reading. `ready` says when the past has been read."""
         topic = topic_of(kind).name
 
-        async def on_batch(records: list[ConsumerRecord]) -> None:
-            for record in records:
+        async def one(record: ConsumerRecord) -> None:
+            while True:
                 try:
                     result = apply(parse(kind, record))
                     if result is not None:
                         await result
-                except (PermanentError, ValueError) as error:
+                    return
+                except PERMANENT as error:
                     metrics.DEAD_LETTERS.labels(topic).inc()  # the record stays in the topic; the group that handles it quarantines it
                     log.error("record.passed_over", topic=topic, partition=record.partition, offset=record.offset, reason=one_line(error))
+                    return
+                except _AWAY as error:  # without this record the view would be wrong, and nothing would bring it again
+                    metrics.RETRIES.labels(topic).inc()
+                    log.warning("view.waiting", topic=topic, partition=record.partition, offset=record.offset, error=f"{type(error).__name__}: {error}")
+                    await asyncio.sleep(1.0)
+
+        async def on_batch(records: list[ConsumerRecord]) -> None:
+            projection.idle.clear()
+            try:
+                for record in records:
+                    await one(record)
+            finally:
+                projection.idle.set()
 
         subscriber = self.broker.subscriber(
             topic,
@@ -215,8 +256,9 @@ class Bus:
             decoder=_raw_records,
             title=f"{self.service}.project_{topic}",
         )
+        projection = _Projection(subscriber)
+        self._projections.append(projection)
         subscriber(on_batch)
-        self._projections.append((subscriber, asyncio.Event()))
 
     async def start(self) -> None:
         """Connect and begin to read."""
@@ -227,33 +269,35 @@ class Bus:
 
     async def caught_up(self) -> None:
         """Returns when every projection has read what its topic held at the time of the call."""
-        for subscriber, done in self._projections:
-            consumer = subscriber.consumer
-            if consumer is None or done.is_set():
+        for projection in self._projections:
+            consumer = projection.subscriber.consumer
+            if consumer is None or projection.done:
                 continue
             while not (assigned := consumer.assignment()):
                 await asyncio.sleep(0.05)
             ends = await consumer.end_offsets(assigned)
             while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 await asyncio.sleep(0.05)
-            done.set()
+            await asyncio.sleep(0.05)  # the position moves when a batch is fetched: it still has to be handed over, and to be applied
+            await projection.idle.wait()
+            projection.done = True
 
     async def publish(self, *published: Event) -> None:
         """Send events and return when all of them are durable (acks=all). Raises KafkaError where the broker will not have one."""
         await asyncio.gather(*(self._publish(event) for event in published))
 
     async def _publish(self, event: Event) -> None:
-        body = event.model_dump_json().encode()
-        if len(body) > MAX_BODY:
-            raise PermanentError(
-                f"{type(event).__name__} {event.key()} is {len(body)} bytes; at most {MAX_BODY} travel inline: store it and send a reference"
-            )
+        body = _body(event)
         parent = _trace.get()
         headers = envelope(event, self.service, self.clock(), _child(parent) if parent else new_trace(event.key()))
         await self.broker.publish(body, topic=topic_of(type(event)).name, key=event.key().encode(), headers=headers)
 
     async def _send_raw(self, topic: str, record: ConsumerRecord, headers: dict[str, str]) -> None:
-        await self.broker.publish(record.value or b"", topic=topic, key=record.key, headers=headers)
+        try:
+            await self.broker.publish(record.value or b"", topic=topic, key=record.key, headers=headers)
+        except MessageSizeTooLargeError:  # its beginning and the reason; the whole stays where it came from for as long as its topic keeps it
+            cut = {name: value[:CUT] for name, value in headers.items()} | {"feedloop-cut": str(len(record.value or b""))}
+            await self.broker.publish((record.value or b"")[:CUT], topic=topic, key=(record.key or b"")[:CUT], headers=cut)
 
     async def ping(self) -> str:
         """Empty where the broker answers, else the reason: for /ready."""
@@ -261,7 +305,9 @@ class Bus:
 
 
 def _traceparent_of(record: ConsumerRecord) -> str:
+    """The record's traceparent, empty where it has none or a malformed one: a foreign producer's mistake must not hold up the record."""
     try:
-        return header(record, "traceparent")
+        given = header(record, "traceparent")
     except PermanentError:
         return ""
+    return given if _TRACEPARENT.fullmatch(given) else ""

@@ -8,7 +8,7 @@ import hashlib
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Stage = Literal["provisional", "final", "corrected"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -76,8 +76,8 @@ class DocumentIngested(Event):
     author: str = ""
     links: list[Link] = []
     language: str = Field(default="", description="ISO 639-1, empty where unknown")
-    published_at: datetime
-    received_at: datetime
+    published_at: AwareDatetime
+    received_at: AwareDatetime
     story: str = Field(description="the same story told by several sources has one story id")
     collection: str = "news"
 
@@ -118,7 +118,7 @@ class DocumentEnriched(DocumentIngested):
     verdict: dict[str, LabelScore] = Field(description="task -> label, by constrained choice")
     model: ModelStamp
     prompt_hash: str
-    enriched_at: datetime
+    enriched_at: AwareDatetime
 
 
 class PartScore(Record):
@@ -149,8 +149,8 @@ class DocumentClassified(DocumentIngested):
     prompt_hash: str = ""
     decision: dict[str, Decision]
     stage: Stage
-    as_of: datetime = Field(description="time of the newest reading the decision rests on: receipt, or enrichment")
-    feedback_at: datetime | None = Field(default=None, description="time of the newest feedback the decision takes into account")
+    as_of: AwareDatetime = Field(description="time of the newest reading the decision rests on: receipt, or enrichment")
+    feedback_at: AwareDatetime | None = Field(default=None, description="time of the newest feedback the decision takes into account")
     rules_digest: str = ""
     head_digest: str = ""
 
@@ -185,7 +185,7 @@ class FeedbackGiven(Event):
     text: str = ""
     judged: ModelStamp | None = None
     by: str = "anonymous"
-    given_at: datetime
+    given_at: AwareDatetime
     collection: str = "news"
 
     def key(self) -> str:
@@ -201,7 +201,7 @@ class TrainingRequested(Event):
     candidate_uri: str = Field(default="", description="an adapter offered ready-made: judged at the gate, not trained")
     examples: int = 0
     reason: str = ""
-    requested_at: datetime
+    requested_at: AwareDatetime
 
     def key(self) -> str:
         return self.run_id
@@ -213,7 +213,7 @@ class TrainingProgressed(Event):
     step: int = 0
     steps: int = 0
     loss: float | None = None
-    at: datetime
+    at: AwareDatetime
 
     def key(self) -> str:
         return self.run_id
@@ -244,7 +244,7 @@ class TrainingFinished(Event):
     digest: str = ""
     report: GateReport | None = None
     seconds: float = 0.0
-    finished_at: datetime
+    finished_at: AwareDatetime
 
     def key(self) -> str:
         return self.run_id
@@ -272,7 +272,7 @@ class ModelPublished(Event):
     probes: list[Probe] = []
     previous: str = BASE_DIGEST
     reason: str = ""
-    published_at: datetime
+    published_at: AwareDatetime
 
     def key(self) -> str:
         return self.role
@@ -291,7 +291,7 @@ class ModelActivated(Event):
     probes_agreed: int = 0
     probes: int = 0
     seconds: float = 0.0
-    at: datetime
+    at: AwareDatetime
 
     def key(self) -> str:
         return f"{self.role}/{self.replica}"
@@ -304,11 +304,11 @@ class SourcePolled(Event):
     state: Literal["ok", "unchanged", "failing", "gone"]
     reason: str = ""
     cursor: dict[str, str] = {}
-    last_success: datetime | None = None
-    next_poll: datetime | None = None
+    last_success: AwareDatetime | None = None
+    next_poll: AwareDatetime | None = None
     items: int = Field(default=0, description="new documents in this poll")
     quarantined: int = 0
-    at: datetime
+    at: AwareDatetime
 
     def key(self) -> str:
         return self.source.id

@@ -13,6 +13,7 @@ from shared.events import Link, Metadata
 from shared.prompts import READ_CHARS
 
 MAX_SENTENCE = 260  # characters; bounds the longest possible answer, so that generation always ends in time
+MAX_NAME = 60  # characters of an entity or a topic
 MAX_SENTENCES, MAX_ENTITIES, MAX_TOPICS, MAX_LINKS, MAX_ACTIONS = 6, 10, 8, 4, 3
 
 _SPACE = re.compile(r"\s+")
@@ -74,7 +75,7 @@ def sentences(text: str) -> list[str]:
         start = 0
         folded = fold(paragraph)
         for match in _SENTENCE_END.finditer(folded):
-            if _ABBREVIATION.search(folded[start : match.start()]):
+            if _ABBREVIATION.search(folded, max(start, match.start() - 12), match.start()):  # near the end only: a long text must not cost its square
                 continue
             pieces.append(folded[start : match.start()] + folded[match.start() : match.end()].rstrip())
             start = match.end()
@@ -94,7 +95,7 @@ def entities(text: str) -> list[str]:
                 if not rest:
                     continue  # a single capitalised word at the start of a sentence is as often a plain word
                 name = " ".join(rest)
-            if len(name) > 1 and name.lower() not in STOP_WORDS and len(name) <= 60:
+            if len(name) > 1 and name.lower() not in STOP_WORDS and len(name) <= MAX_NAME:
                 counts[name] += 1
     names = list(counts)
     for name in names:  # "Rivera" counts towards "Ana Rivera"
@@ -118,7 +119,8 @@ def topics(title: str, text: str) -> list[str]:
                     if len(part[0]) < 3 or len(part[-1]) < 3 or (size == 1 and len(part[0]) < 5):
                         continue
                     score = sum(words[w.lower()] + 1.5 * (w.lower() in in_title) for w in part) / size**0.5
-                    phrases.setdefault(" ".join(part), score)
+                    if len(phrase := " ".join(part)) <= MAX_NAME:
+                        phrases.setdefault(phrase, score)
     chosen: list[str] = []
     for phrase, _ in sorted(phrases.items(), key=lambda item: -item[1]):
         tokens = set(phrase.lower().split())

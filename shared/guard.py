@@ -7,6 +7,7 @@ with the reason. Where nearly everything fails the fault is ours, not the record
 import asyncio
 import base64
 import json
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,17 @@ from shared.logs import logger
 
 log = logger(__name__)
 T = TypeVar("T")
+# what a foreign or poisonous record makes a handler raise; other errors (OSError, say) are of the machine, and the record is kept
+PERMANENT: tuple[type[Exception], ...] = (
+    PermanentError,
+    ValidationError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 TRANSIENT: tuple[type[BaseException], ...] = (TransientError, TimeoutError, ConnectionError, aiohttp.ClientError, KafkaError)
 
 
@@ -40,17 +52,36 @@ class Retry:
 
 @dataclass
 class Breaker:
-    """Opens when at least `share` of the last `window` records failed for good: then the handler is broken, and dead-lettering must stop."""
+    """Opens when at least `share` of the last `window` records failed for good: then the handler is broken, and dead-lettering must stop.
+
+    An open breaker lets nothing through for `rest` seconds, then one record, to see whether a deploy or a neighbour has mended it.
+    """
 
     window: int = 100
     share: float = 0.9
     least: int = 50
+    rest: float = 30.0
+    clock: Callable[[], float] = time.monotonic
     _failed: deque[bool] = field(default_factory=deque)
+    _looked: float = 0.0
 
     def record(self, failed: bool) -> None:
+        was_open = self.open
         self._failed.append(failed)
         while len(self._failed) > self.window:
             self._failed.popleft()
+        if self.open and not was_open:
+            self._looked = self.clock()
+
+    def lets_through(self) -> bool:
+        """Whether the next record may be tried."""
+        if not self.open:
+            return True
+        now = self.clock()
+        if now - self._looked < self.rest:
+            return False
+        self._looked = now
+        return True
 
     @property
     def open(self) -> bool:
@@ -72,16 +103,19 @@ class Guard(Generic[T]):
 
     async def run(self, record: ConsumerRecord) -> list[T]:
         """The events that came of the record; none where it was quarantined. Raises TransientError when the record must be kept for later."""
-        if self.breaker.open:
-            self.breaker.reset()  # a new window: perhaps a deploy or a restart of a neighbour has mended it
+        if not self.breaker.lets_through():
             raise TransientError(
                 f"nearly every record of {self.topic} fails for good: stopped dead-lettering; see {self.topic}.*.dlq for the reasons"
             )
         try:
             result = await self._patiently(record)
-        except (PermanentError, ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except PERMANENT as error:
+            if self.breaker.open:  # the one try has shown that nothing is mended yet
+                raise TransientError(f"{self.topic}: records still fail for good: {one_line(error)}") from error
             await self._dead_letter(record, error)
             return []
+        if self.breaker.open:
+            self.breaker.reset()
         self.breaker.record(False)
         metrics.HANDLED.labels(self.topic).inc()
         return result

@@ -20,13 +20,25 @@ _MARK = re.compile(r"<\s*/?\s*document\s*>|<\|[^|<>]{0,40}\|>", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 
 
+def data(text: str) -> str:
+    """Text from outside as it may stand in a prompt: white space folded, marks and chat tokens removed."""
+    folded = _SPACE.sub(" ", text)  # first: the pattern is linear on folded text alone
+    return _unmarked(_SPACE.sub(" ", _MARK.sub(" ", folded)).strip())
+
+
+def _unmarked(text: str) -> str:
+    # A mark that was hidden around another, or that two harmless pieces make together, is on purpose: such a text loses all its brackets. Taking
+    # marks out again and again would end too, but in a time that the attacker chooses.
+    return text.replace("<", " ").replace(">", " ") if _MARK.search(text) else text
+
+
 def fence(title: str, text: str, limit: int) -> str:
     """The document as one fenced block of at most `limit` characters of content: white space folded, marks and chat tokens removed."""
-    title = _SPACE.sub(" ", _MARK.sub(" ", title)).strip()[:200]
-    body = _SPACE.sub(" ", _MARK.sub(" ", text)).strip()
+    title = data(title)[:200]
+    body = data(text)
     if body.startswith(title):
         body = body[len(title) :].lstrip(" .")
-    content = f"{title}\n{body}"[:limit]
+    content = _unmarked(f"{title}\n{body}"[:limit])
     return f"{OPEN}\n{content}\n{CLOSE}"
 
 
@@ -45,16 +57,14 @@ def metadata_messages(title: str, text: str, links: Sequence[Link], *, labels: d
     known = ", ".join(f"{task}={label}" for task, label in labels.items())
     style = "in your own words" if free_summary else "with sentences of the document"
     urls = " ".join(link.url for link in links[:4])
-    user = f"{fence(title, text, READ_CHARS)}\nLinks: {_MARK.sub(' ', urls)[:300]}\nKnown: {known}\nSummarise {style}. Answer with the metadata JSON."
+    user = f"{fence(title, text, READ_CHARS)}\nLinks: {data(urls)[:300]}\nKnown: {known}\nSummarise {style}. Answer with the metadata JSON."
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
 
 
 def answer_messages(question: str, passages: Sequence[str]) -> list[Message]:
     """Ask for the sentences, out of the passages, that answer the question; the answer is a JSON list of sentences."""
-    body = "\n".join(f"[{n}] {_SPACE.sub(' ', _MARK.sub(' ', passage)).strip()}" for n, passage in enumerate(passages, 1))
-    user = (
-        f"{OPEN}\n{body[:1800]}\n{CLOSE}\nQuestion: {_SPACE.sub(' ', _MARK.sub(' ', question)).strip()[:300]}\nAnswer with sentences of the passages."
-    )
+    body = _unmarked("\n".join(f"[{n}] {data(passage)}" for n, passage in enumerate(passages, 1))[:1800])
+    user = f"{OPEN}\n{body}\n{CLOSE}\nQuestion: {data(question)[:300]}\nAnswer with sentences of the passages."
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
 
 

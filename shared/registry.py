@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.errors import PermanentError
+from shared.errors import PermanentError, one_line
 from shared.events import digest_of
 from shared.objects import ObjectStore
 
@@ -54,7 +54,7 @@ class Registry:
         if not paths:
             raise PermanentError(f"{folder.name}: an empty folder is no model")
         files = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-        digest = digest_of(role, base, json.dumps(files, sort_keys=True))
+        digest = _digest(role, base, files)
         manifest = Manifest(role=role, digest=digest, base=base, files=files, facts=facts or {})
         place = self._place(role, digest)
         if not self.store.exists(f"{place}/{MANIFEST}"):
@@ -64,8 +64,16 @@ class Registry:
         return manifest
 
     def manifest(self, role: str, digest: str) -> Manifest:
-        """Raises PermanentError where the registry has no such model."""
-        return Manifest.model_validate_json(self.store.read(f"{self._place(role, digest)}/{MANIFEST}"))
+        """Raises PermanentError where the registry has no such model, or its manifest is not the one that the digest names."""
+        try:
+            manifest = Manifest.model_validate_json(self.store.read(f"{self._place(role, digest)}/{MANIFEST}"))
+        except ValidationError as error:
+            raise PermanentError(f"the manifest of {name_of(role, digest)} is damaged: {one_line(error)}") from error
+        if manifest.role != role or manifest.digest != digest or _digest(role, manifest.base, manifest.files) != digest:
+            raise PermanentError(f"the manifest of {name_of(role, digest)} is not what was published: its digest differs")
+        if strange := [name for name in manifest.files if not name.endswith(ALLOWED) or ".." in name.split("/") or name.startswith("/")]:
+            raise PermanentError(f"{strange[0]}: a model is made of {' and '.join(ALLOWED)} files only")
+        return manifest
 
     def fetch(self, role: str, digest: str) -> Path:
         """A local folder with the model's files, each checked against the manifest. Raises PermanentError where one is missing or differs."""
@@ -91,6 +99,10 @@ class Registry:
 
     def _place(self, role: str, digest: str) -> str:
         return f"models/{role}/{digest}"
+
+
+def _digest(role: str, base: str, files: dict[str, str]) -> str:
+    return digest_of(role, base, json.dumps(files, sort_keys=True))
 
 
 def base_id(model: str) -> str:

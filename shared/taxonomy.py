@@ -1,13 +1,15 @@
 """Label sets are data: a YAML file declares the tasks of a collection and their labels, and everything else reads them from here."""
 
+import re
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
 LABELS = Path(__file__).parent / "labels"
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
 class Task(BaseModel):
@@ -41,9 +43,11 @@ class LabelSet(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _tasks_know_their_names(cls, data: dict) -> dict:
-        tasks = {name: {**body, "name": name} for name, body in (data.get("tasks") or {}).items()}
-        return {**data, "tasks": tasks}
+    def _tasks_know_their_names(cls, data: Any) -> dict[str, Any]:
+        given = data.get("tasks") if isinstance(data, dict) else None
+        if not isinstance(given, dict) or not given or not all(isinstance(body, dict) for body in given.values()):
+            raise ValueError("it must hold `collection`, and `tasks` with a task's body under each name")
+        return {**data, "tasks": {name: {**body, "name": name} for name, body in given.items()}}
 
     def asked_of(self, part: str) -> list[Task]:
         """The tasks that a part ("rule", "llm", "neural") may answer."""
@@ -67,6 +71,9 @@ def load(path: Path) -> LabelSet:
 
 @cache
 def label_set(collection: str = "news") -> LabelSet:
-    """The label set of a collection, from shared/labels/<collection>.yaml; a collection without a file of its own uses `news`."""
+    """The label set of a collection, from shared/labels/<collection>.yaml; a collection without a file of its own uses `news`.
+    Raises ValueError for what is no name of a collection: it comes from outside and becomes the name of a file."""
+    if not _NAME.fullmatch(collection):
+        raise ValueError(f"{collection[:60]!r} is no name of a collection: small letters, digits, - and _, at most 41")
     path = LABELS / f"{collection}.yaml"
     return load(path if path.exists() else LABELS / "news.yaml")

@@ -10,6 +10,7 @@ from shared.errors import ConfigError
 
 DAY = 24 * 3600 * 1000
 FOREVER = -1
+MAX_DEAD_LETTER = 3 * 2**20  # bytes: a record of the 1 MiB that Kafka takes, and its headers once more in base64
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def specs(replication: int) -> list[NewTopic]:
         if topic.compacted:
             config |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "retention.ms": str(FOREVER)}
         wanted.append(NewTopic(topic.name, topic.partitions, replication, topic_configs=config))
-        keep = {"min.insync.replicas": min_isr, "retention.ms": str(FOREVER)}
+        keep = {"min.insync.replicas": min_isr, "retention.ms": str(FOREVER), "max.message.bytes": str(MAX_DEAD_LETTER)}
         wanted += [NewTopic(dead_letters(topic.name, group), 1, replication, topic_configs=keep) for group in topic.readers]
     return wanted
 

@@ -17,10 +17,14 @@ def addresses(profile: str) -> dict[str, str]:
     given = {name: os.environ[key] for name in SERVICES if (key := f"FEEDLOOP_{name.upper()}_URL") in os.environ}
     if given:
         return given
-    for candidate in dict.fromkeys((profile, "default", "demo")):
-        if run := State(candidate).running():
-            return dict(run["urls"])
+    if (found := running_profile(profile)) and (run := State(found).running()):
+        return dict(run["urls"])
     raise LocalError("no Feedloop is running here: start it with `make up`, or name its services with FEEDLOOP_FEEDBACK_URL and the like")
+
+
+def running_profile(profile: str) -> str:
+    """The profile whose stack runs, the one asked for before the others; empty where none does."""
+    return next((name for name in dict.fromkeys((profile, "default", "demo")) if State(name).running()), "")
 
 
 class Client:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.client import SERVICES, Client, addresses
+from deploy.local.client import SERVICES, Client, addresses, running_profile
 from deploy.local.errors import LocalError
 from deploy.local.stack import BUNDLED_MODEL, Stack, service_argv
 from deploy.local.state import State
@@ -104,11 +104,15 @@ async def give(file: Path, profile: str) -> None:
     """Each line's text is matched with an ingested document by its title; without a match the bare text is labelled."""
     async with Client(addresses(profile)) as client:
         count = 0
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        try:
+            lines = file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LocalError(f"{file} can't be read: {error}") from error
+        for number, line in enumerate(lines, 1):
             try:
                 said = json.loads(line)
                 body = {field: said[field] for field in ("title", "text", "task", "correct", "incorrect", "why")}
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 raise LocalError(f"{file}:{number}: {error!r}; a line is {{title, text, task, correct, incorrect, why}}") from error
             await client.post("feedback", "/api/feedback", {**body, "document_id": await document_of(client, body["title"])})
             count += 1
@@ -153,7 +157,7 @@ async def offer_folder(client: Client, folder: Path, profile: str) -> dict[str, 
     from shared.objects import ObjectStore
     from shared.registry import Registry, base_id
 
-    state = State(profile if State(profile).running() else "demo")
+    state = State(running_profile(profile) or profile)
     store = ObjectStore(os.environ.get("FEEDLOOP_OBJECTS") or str(state.objects))
     base = base_id(os.environ.get("FEEDLOOP_MODEL") or str(BUNDLED_MODEL))
     manifest = Registry(store, state.folder / "models").publish(folder, "candidate", base, {"offered": datetime.now().astimezone().isoformat()})

@@ -1,5 +1,6 @@
 """The page's API and the page itself."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from shared.taxonomy import label_set
 
 log = logger(__name__)
 STATIC = Path(__file__).parent / "static"
+COLLECTION = r"^[A-Za-z0-9_-]{1,64}$"  # it becomes part of a file's name
 POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
 
@@ -42,7 +44,7 @@ class Said(BaseModel):
     title: str = Field(default="", max_length=1000)
     text: str = Field(default="", max_length=20_000)
     by: str = Field(default="page", max_length=200)
-    collection: str = "news"
+    collection: str = Field(default="news", pattern=COLLECTION)
 
 
 class Api:
@@ -65,7 +67,10 @@ class Api:
         ]
 
     async def labels(self, request: Request) -> Response:
-        return Json(label_set(request.query_params.get("collection", "news")))
+        collection = request.query_params.get("collection", "news")
+        if not re.fullmatch(COLLECTION, collection):
+            raise HTTPException(422, "collection: letters, digits, - and _ only")
+        return Json(label_set(collection))
 
     async def list_items(self, request: Request) -> Response:
         ask = request.query_params
@@ -98,17 +103,17 @@ class Api:
             raise HTTPException(404, f"no document {said.document_id!r} here")
         if document is None and not (said.title or said.text):
             raise HTTPException(422, "document_id, or the title and text that are labelled, is needed")
+        title, text = (document.title, document.text) if document else (said.title, said.text)
+        document_id = said.document_id or f"text-{digest_of(title, text)[:20]}"
         if said.kind == "retraction":
-            if self.items.said(said.document_id, said.retracts) is None:
+            if self.items.said(document_id, said.retracts) is None:
                 raise HTTPException(404, f"no feedback {said.retracts!r} on this document to take back")
         else:
             try:
                 label_set(document.collection if document else said.collection).check(said.task, said.correct)
             except ValueError as error:
                 raise HTTPException(422, str(error)) from error
-        title, text = (document.title, document.text) if document else (said.title, said.text)
         decided = document.decision.get(said.task) if document else None
-        document_id = said.document_id or f"text-{digest_of(title, text)[:20]}"
         return FeedbackGiven(
             id=said.id or digest_of("feedback", document_id, said.kind, said.task, said.correct, said.retracts, now.isoformat())[:24],
             kind=said.kind,

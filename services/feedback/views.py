@@ -116,7 +116,8 @@ class Loop:
 
     def shown(self) -> dict[str, Any]:
         progress = self._progress
-        running = progress is not None and progress.run_id not in self._runs
+        done = self._runs.get(progress.run_id) if progress else None
+        running = progress is not None and (done is None or done.finished_at < progress.at)  # a run that failed may be tried again
         return {
             "live": [
                 {

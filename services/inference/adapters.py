@@ -19,7 +19,7 @@ from services.inference.engine import Engine
 from services.inference.enrich import Enricher
 from shared import metrics
 from shared.clock import Clock
-from shared.errors import PermanentError, TransientError
+from shared.errors import PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
 from shared.logs import logger
 from shared.registry import Registry, name_of
@@ -75,8 +75,9 @@ class Adapters:
             try:
                 if served != self._base and served not in self.loaded:
                     agreed = await self._bring_up(served, wanted)
-            except PermanentError as error:
+            except (PermanentError, ValueError, OSError) as error:  # a damaged manifest or a full disk too
                 metrics.ACTIVATIONS.labels("refused").inc()
+                await self._restore()
                 log.error("adapter.refused", digest=wanted.digest, reason=str(error), serving=self.live.digest)
                 return self._report(wanted, served, "refused", str(error), agreed, began)
             flipped = self.live
@@ -99,6 +100,18 @@ class Adapters:
         self.loaded = [served for served in self.loaded if served.name in names]
         return self.live == self._base or self.live in self.loaded
 
+    async def _restore(self) -> None:
+        """Where the engine was restarted it has lost the old adapter too: load it again (its probes have been passed), or serve the base weights."""
+        if self.live == self._base or self.live in self.loaded:
+            return
+        try:
+            folder = await asyncio.to_thread(self.registry.fetch, ROLE, self.live.digest)
+            await self.engine.load(self.live.name, str(folder.resolve()))
+            self.loaded.append(self.live)
+        except (PermanentError, ValueError, OSError) as error:
+            log.error("adapter.lost", digest=self.live.digest, reason=str(error), serving=BASE_DIGEST)
+            self.live, self.previous = self._base, None
+
     async def _bring_up(self, served: Served, wanted: ModelPublished) -> int:
         folder = await asyncio.to_thread(self._fetch, wanted)
         await self.engine.load(served.name, str(folder))
@@ -111,7 +124,10 @@ class Adapters:
     def _fetch(self, wanted: ModelPublished) -> Path:
         if wanted.base != self.base:
             raise PermanentError(f"it was trained on base {wanted.base}, and the engine serves {self.base}")
-        folder = self.registry.fetch(ROLE, wanted.digest)
+        try:
+            folder = self.registry.fetch(ROLE, wanted.digest)
+        except OSError as error:
+            raise TransientError(f"adapter {wanted.digest[:12]} can't be fetched now: {error}") from error
         check_adapter(folder, self.max_rank)
         return folder.resolve()
 
@@ -120,6 +136,10 @@ class Adapters:
         if not probes:
             raise PermanentError("it came without known answers, so it can't be told from the base weights")
         tasks = label_set().tasks
+        if strange := {p.task for p in probes} - set(tasks):
+            raise PermanentError(f"its known answers are of tasks that are not asked here: {', '.join(sorted(strange))}")
+        if strange := [probe.task for probe in probes if probe.task not in tasks]:
+            raise PermanentError(f"a known answer is to task {strange[0]!r}, which the label set does not have")
         answers = await asyncio.gather(*(self.enricher.label(tasks[p.task], p.title, p.text, served.name) for p in probes))
         agreed = sum(answer.label == probe.answer for answer, probe in zip(answers, probes, strict=True))
         telling = [(answer.label, probe) for answer, probe in zip(answers, probes, strict=True) if probe.answer != probe.base_answer]
@@ -162,16 +182,19 @@ class Adapters:
 
 def check_adapter(folder: Path, max_rank: int) -> None:
     """Raises PermanentError for an adapter the engine must not be given: a rank above its limit, or a weight that is not a finite number."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
         rank = int(config["r"])
         weights = load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PermanentError(f"it is no PEFT adapter: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise PermanentError(f"it is no PEFT adapter: {one_line(error)}") from error
     if rank > max_rank:
         raise PermanentError(f"its rank is {rank}; the engine takes at most {max_rank}")
     for name, weight in weights.items():
+        if "lora_A" in name and len(weight) > max_rank:
+            raise PermanentError(f"weight {name} has rank {len(weight)}, whatever its config says; the engine takes at most {max_rank}")
         if not np.isfinite(weight.astype(np.float32)).all():
             raise PermanentError(f"weight {name} holds values that are not finite numbers")

@@ -49,7 +49,7 @@ class Engine:
     async def chat(self, body: dict[str, Any]) -> dict[str, Any]:
         """POST /v1/chat/completions as it is."""
         try:
-            answer: dict[str, Any] = await self._call("POST", "/v1/chat/completions", body)
+            answer: dict[str, Any] = _object(await self._call("POST", "/v1/chat/completions", body))
         except (TransientError, PermanentError) as error:
             metrics.REQUESTS.labels(type(error).__name__).inc()
             raise
@@ -89,10 +89,16 @@ class Engine:
 
     async def models(self) -> set[str]:
         """Names that the engine serves now."""
-        return {entry["id"] for entry in (await self._call("GET", "/v1/models"))["data"]}
+        answer = _object(await self._call("GET", "/v1/models"))
+        try:
+            return {entry["id"] for entry in answer["data"]}
+        except (KeyError, TypeError) as error:
+            raise TransientError(f"what answers at {self.url} lists no models: is it the engine?") from error
 
     async def load(self, name: str, path: str) -> None:
         """Load an adapter under a name. A name that is loaded already is fine: names are digests, so it is the same adapter."""
+        if self.kind != "vllm":
+            raise PermanentError("the engine takes no adapters (FEEDLOOP_ENGINE_KIND is not vllm)")  # its 404 would read as: try again
         try:
             await self._call("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
         except PermanentError as error:
@@ -118,7 +124,7 @@ class Engine:
             raise RuntimeError("the engine client is not open")
         try:
             async with self._session.request(method, self.url + path, json=body) as response:
-                text = await response.text()
+                text = await response.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TransientError(f"the engine at {self.url} does not answer ({type(error).__name__})") from error
         if response.status < 300:
@@ -135,6 +141,13 @@ class Engine:
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    """Raises TransientError where the answer is no JSON object: a proxy's page, say, while the engine is away."""
+    if not isinstance(answer, dict):
+        raise TransientError(f"the engine answered something that is not a JSON object: {str(answer)[:80]!r}")
+    return answer
 
 
 def _json(text: str) -> Any:

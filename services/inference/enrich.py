@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.inference.engine import ContextTooLong, Engine
 from shared.clock import Clock
-from shared.errors import PermanentError
+from shared.errors import PermanentError, one_line
 from shared.events import DocumentEnriched, DocumentIngested, LabelScore, Metadata, ModelStamp
 from shared.grounding import candidates, metadata_schema, read_metadata
 from shared.prompts import label_messages, metadata_messages, prompt_hash
@@ -48,7 +48,10 @@ class Enricher:
         answer = await self.engine.write_json(name, prompt, schema, max_tokens=640)
         if not answer.finished:
             raise ContextTooLong("the metadata was cut off before its end")
-        metadata: Metadata = read_metadata(answer.text, offered, free_summary=self.free_summary)
+        try:
+            metadata: Metadata = read_metadata(answer.text, offered, free_summary=self.free_summary)
+        except ValueError as error:
+            raise PermanentError(f"the metadata is unsound: {one_line(error)}") from error
         asked = [label_messages(task, document.title, text, meanings=self.meanings) for task in tasks]
         return DocumentEnriched(
             **{field: getattr(document, field) for field in DocumentIngested.model_fields},

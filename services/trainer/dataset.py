@@ -81,16 +81,15 @@ def snapshot(feedback: Iterable[FeedbackGiven], *, role: str, base: str, share: 
 
 
 def _stories(items: list[FeedbackGiven]) -> dict[str, str]:
-    """Feedback id -> story: the first earlier item it is near to, or its own."""
+    """Feedback id -> story: that of the first earlier item it is near to, or its own. Earlier by time, so that a new item never renames a story."""
     words = {item.id: frozenset(_WORD.findall(f"{item.title} {item.text}".lower())) for item in items}
-    leaders: list[tuple[str, frozenset[str], str]] = []  # story, words, declared story id
+    earlier: list[tuple[str, frozenset[str], str]] = []  # story, words, declared story id
     story_of: dict[str, str] = {}
-    for item in items:
+    for item in sorted(items, key=lambda f: (f.given_at, f.id)):
         mine = words[item.id]
-        near = next((story for story, theirs, declared in leaders if (item.story and item.story == declared) or jaccard(mine, theirs) >= NEAR), None)
+        near = next((story for story, theirs, declared in earlier if (item.story and item.story == declared) or jaccard(mine, theirs) >= NEAR), None)
         story = near or _same(item.title, item.text)
-        if near is None:
-            leaders.append((story, mine, item.story))
+        earlier.append((story, mine, item.story))
         story_of[item.id] = story
     return story_of
 

@@ -5,6 +5,7 @@ come of distant supervision: the corpus a window of text is from, strict counts 
 cue. The labels in NEVER are a desk's own, taught by its corrections; they stand in the prompts, and are never the answer here.
 """
 
+import itertools
 import json
 import random
 import re
@@ -76,7 +77,7 @@ def held_out(name: str) -> bool:
 def hits(text: str, table: dict[str, set[str]]) -> dict[str, int]:
     """How many different words (or pairs of words) of each label's list the text holds."""
     words = _WORDS.findall(text.lower())
-    grams = {*words, *(word.rstrip("s") for word in words), *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))}
+    grams = {*words, *(word.rstrip("s") for word in words), *(f"{a} {b}" for a, b in itertools.pairwise(words))}
     return {label: len(grams & wanted) for label, wanted in table.items()}
 
 
@@ -153,7 +154,7 @@ def asked(task: Task, gold: str, chance: random.Random, *, plain: bool = False) 
             others = [name for name in names if name != gold]
             names = [gold, *chance.sample(others, chance.randint(1, len(others)))]
         chance.shuffle(names)
-        return task.model_copy(update={"labels": {name: "" for name in names}}), gold
+        return task.model_copy(update={"labels": dict.fromkeys(names, "")}), gold
     if task.name != "category":
         return _yes_no(task, gold, chance)
     if chance.random() < 0.4:
@@ -186,7 +187,7 @@ def kind_example(source: str, title: str, text: str, chance: random.Random) -> E
     others = sorted(set(kinds.values()) - {kinds[source]})
     names = [kinds[source], *chance.sample(others, chance.randint(1, 5))]
     chance.shuffle(names)
-    task = Task(name=chance.choice(("kind", "genre", "type")), meaning="", labels={name: "" for name in names})
+    task = Task(name=chance.choice(("kind", "genre", "type")), meaning="", labels=dict.fromkeys(names, ""))
     return Example("label", prompts.label_messages(task, title, text), kinds[source], task)
 
 

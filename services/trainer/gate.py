@@ -16,6 +16,7 @@ RESAMPLES = 2000
 CLASS_FLOOR = 0.34  # how much of a label's recall may be lost against the incumbent, where the label has FLOOR_ITEMS held-out items
 FLOOR_ITEMS = 3
 ONE_LABEL = 0.7  # share of the answers that one label may take, unless it has that share of the truth too
+CONSTANT_ITEMS = 8  # from so many held-out items of a task on, one answer to all of them is refused even where it is always right
 KEEPS = 0.7  # share of answers on the tasks nobody corrected that must stay what they were
 
 
@@ -123,7 +124,8 @@ def _diverse(rows: list[Judged]) -> GateCheck:
         label, count = Counter(row.candidate for row in of_task).most_common(1)[0]
         gold = sum(row.gold == label for row in of_task) / len(of_task)
         share = count / len(of_task)
-        if share > max(ONE_LABEL, gold + 0.2) and len(of_task) >= FLOOR_ITEMS:
+        constant = share == 1 and len(of_task) >= CONSTANT_ITEMS  # such a held-out part can't tell a model from a constant
+        if constant or (share > max(ONE_LABEL, gold + 0.2) and len(of_task) >= FLOOR_ITEMS):
             worst = f"{share:.0%} of its {task} answers are {label!r}"
     return GateCheck(name="answers differ", passed=not worst and bool(rows), detail=worst or "no one label takes over")
 

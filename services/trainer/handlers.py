@@ -56,23 +56,26 @@ class Handlers:
     async def on_training_requested(self, event: TrainingRequested) -> Sequence[Event]:
         """In one replica: carry the run out. A request that comes again after a kill -9 finds the result and only tells it again."""
         await self.bus.caught_up()
-        if self._settled(event.run_id):
-            return []
         result = await asyncio.to_thread(self.runs.known, event.run_id)
+        if result is None and self._settled(event.run_id):
+            return []
         if result is None:
             self.running = event.run_id
             try:
                 result = await self.runs.carry_out(event, self.incumbent(event.role), self._tell)
             finally:
                 self.running = ""
-        metrics.RUNS.labels(result.finished.outcome).inc()
-        metrics.RUN_SECONDS.observe(result.finished.seconds)
+        told = self._settled(event.run_id)
+        if not told:
+            metrics.RUNS.labels(result.finished.outcome).inc()
+            metrics.RUN_SECONDS.observe(result.finished.seconds)
         log.info("run.finished", run_id=event.run_id, outcome=result.finished.outcome, digest=result.finished.digest, reason=result.finished.reason)
         published = result.published
         live = self.live.get(event.role)
-        if published and live and live.published_at > published.published_at:
+        if published and live and (live.published_at > published.published_at or live == published):
             published = None  # something newer (a rollback, say) was wanted since; the result told again must not undo it
-        return [result.finished, *([published] if published else [])]
+        # each by itself: a kill -9 may have come between the two
+        return [*([] if told else [result.finished]), *([published] if published else [])]
 
     def incumbent(self, role: str) -> str:
         live = self.live.get(role)
@@ -88,7 +91,7 @@ class Handlers:
         if not dataset.examples:
             raise PermanentError("there is no correction to train on yet")
         run_id = dataset.digest()
-        if run_id in self.requested and (run_id not in self.finished or self._settled(run_id)):
+        if self._stands(run_id):
             return self.requested[run_id]
         ref = await asyncio.to_thread(self.store.put, dataset.model_dump_json().encode(), ".json")
         return await self._request(
@@ -101,7 +104,7 @@ class Handlers:
         dataset = self._snapshot()
         ref = await asyncio.to_thread(self.store.put, dataset.model_dump_json().encode(), ".json")
         run_id = digest_of("offer", digest, dataset.digest(), self.incumbent(ROLE))
-        if run_id in self.requested:
+        if self._stands(run_id):
             return self.requested[run_id]
         return await self._request(
             TrainingRequested(
@@ -125,8 +128,8 @@ class Handlers:
         else:
             back = await asyncio.to_thread(self.runs.record_of, role, live.previous)
         wanted = back.model_copy(update={"previous": live.digest, "reason": reason or f"rollback from {live.digest[:12]}", "published_at": now})
+        await self.bus.publish(wanted)  # first: what Kafka did not take is not wanted
         self.live[role] = wanted
-        await self.bus.publish(wanted)
         return wanted
 
     async def watch(self) -> None:
@@ -146,17 +149,23 @@ class Handlers:
                 log.info("run.requested", run_id=request.run_id, examples=request.examples)
 
     async def _request(self, request: TrainingRequested) -> TrainingRequested:
+        await self.bus.publish(request)  # first: what Kafka did not take must be asked for again
         self.requested[request.run_id] = request
-        await self.bus.publish(request)
         return request
 
     def _effective(self) -> list[FeedbackGiven]:
         safety = [task.name for task in label_set().tasks.values() if "llm" not in task.parts]
-        return effective(self.feedback.values(), safety)
+        known = label_set().tasks  # a label that has been taken out of the set since can't be taught
+        holds = (f for f in self.feedback.values() if f.kind == "retraction" or (f.task in known and f.correct in known[f.task].labels))
+        return effective(holds, safety)
 
     def _snapshot(self) -> Snapshot:
         recipe = {"epochs": self.settings.epochs, "learning_rate": self.settings.learning_rate, "rank": self.settings.rank}
         return snapshot(self._effective(), role=ROLE, base=self.runs.base, share=self.settings.held_out, recipe=recipe)
+
+    def _stands(self, run_id: str) -> bool:
+        """Asked for, and not failed since."""
+        return run_id in self.requested and (run_id not in self.finished or self._settled(run_id))
 
     def _settled(self, run_id: str) -> bool:
         """Judged, for good. A run that failed (a full disk, say) may be tried again."""

@@ -61,7 +61,7 @@ class Runs:
             await progress(TrainingProgressed(run_id=request.run_id, phase="publishing", at=self.clock()))
             report = self._judge(judgement, request, incumbent)
             result = self._publish(request, snapshot, report, judgement, incumbent) if report.passed else self._refused(request, report)
-        except (PermanentError, ValidationError, OSError, ValueError, KeyError) as error:
+        except (PermanentError, ValidationError, OSError, ValueError, KeyError, TypeError) as error:
             log.error("run.failed", run_id=request.run_id, reason=str(error))
             result = Result(finished=self._finished(request, "failed", reason=str(error)[:600]))
         finished = result.finished.model_copy(update={"seconds": round(time.monotonic() - began, 1)})

@@ -104,7 +104,8 @@ export async function follow(on, onState) {
       onState("live");
       for await (const { event, data } of parse(response.body)) {
         pause = 1000;
-        try { on[event]?.(JSON.parse(data)); } catch (error) { console.error("stream event", event, error); } // one bad event is not the stream
+        // one bad event is not the end of the stream
+        try { on[event]?.(JSON.parse(data)); } catch (error) { console.error("stream event", event, error); }
       }
     } catch (error) {
       if (error.name !== "AbortError" && !(error instanceof ApiError)) console.warn("stream", error.message);

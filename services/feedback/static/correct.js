@@ -1,6 +1,6 @@
 // Correcting, confirming and taking back. The page shows the effect at once and takes it back itself if the server refuses.
 import * as api from "./api.js";
-import { byId, failed, h, percent, toast } from "./dom.js";
+import { byId, failed, h, percent, span, toast } from "./dom.js";
 import { peek, put, standing, taxonomy, verdicts } from "./store.js";
 
 const undoing = new Map(); // feedback id -> the decision, stage before it, so that an undo shows at once too
@@ -14,7 +14,8 @@ export async function correct(id, task, label, why = "") {
   if (item.decision[task]?.label === label) return confirm(id, [task]);
   const given = said("correction", task, label, why);
   const reasons = [`a person corrected it${why ? `: ${why}` : ""}`];
-  const decision = { ...item.decision, [task]: { label, probability: 1, by: "correction", reasons, parts: item.decision[task]?.parts ?? [] } };
+  const decision = { ...item.decision,
+    [task]: { label, probability: 1, by: "correction", reasons, parts: item.decision[task]?.parts ?? [] } };
   put({ ...item, decision, stage: "corrected", feedback: [...item.feedback, given] }, true);
   try {
     const { id: feedbackId } = await api.give({ document_id: id, kind: "correction", task, correct: label, why });
@@ -65,7 +66,8 @@ export async function undo(id, kind = "") {
   const now = peek(id);
   const before = undoing.get(newest.id);
   const feedback = now.feedback.filter((one) => !gone.has(one.id));
-  put({ ...now, feedback, ...(before ? { decision: { ...now.decision, [before.task]: before.decision }, stage: before.stage } : {}) }, true);
+  const was = before ? { decision: { ...now.decision, [before.task]: before.decision }, stage: before.stage } : {};
+  put({ ...now, feedback, ...was }, true);
   if (!before) api.item(id).then((fresh) => put(fresh, true), failed); // given before this page was opened: the server knows what it was
   toast(newest.kind === "confirmation" ? "Confirmation taken back." : "Correction taken back.");
 }
@@ -80,7 +82,8 @@ export function chips(item, prefix = "chip") {
     const data = { task, label: decision.label, unsure: decision.probability < 0.6, safety: Boolean(taxonomy.tasks[task]?.safety) };
     return h("button", { type: "button", class: "chip", testid: `${prefix}-${task}`, title, data, "aria-haspopup": "dialog",
       "aria-label": `${task}: ${decision.label}. Correct`, on: { click: (event) => openMenu(item.id, task, event.currentTarget) } },
-    h("span", { class: "pill" }, name, judged && h("span", { class: "by-you", "aria-label": judged.kind }, judged.kind === "correction" ? "✎" : "✓")));
+    h("span", { class: "pill" }, name,
+      judged && h("span", { class: "by-you", "aria-label": judged.kind }, judged.kind === "correction" ? "✎" : "✓")));
   });
 }
 
@@ -90,13 +93,14 @@ export function openMenu(id, task, anchor) {
   const tasks = Object.values(taxonomy.tasks);
   if (!taxonomy.tasks[task]) return toast(`Nothing can be corrected for "${task}": the label set does not have it.`);
   const item = peek(id);
-  const why = h("input", { class: "why", testid: "why", maxlength: 500, placeholder: "Why, if you like (then choose)", "aria-label": "Why, optional" });
+  const why = h("input", { class: "why", testid: "why", maxlength: 500, placeholder: "Why, if you like (then choose)",
+    "aria-label": "Why, optional" });
   const choose = (label) => { menu.close(); correct(id, task, label, why.value.trim()); };
   const now = item.decision[task]?.label;
   const options = Object.entries(taxonomy.tasks[task].labels).map(([label, meaning], n) =>
     h("button", { type: "button", class: "option", testid: `correct-${label}`, "aria-current": label === now ? "true" : null,
       on: { click: () => choose(label) } },
-    h("kbd", {}, n < 10 ? String((n + 1) % 10) : ""), h("b", {}, label), h("span", { class: "muted" }, meaning),
+    h("kbd", {}, n < 10 ? String((n + 1) % 10) : ""), h("b", {}, label), span("muted", meaning),
     label === now && h("span", { class: "now" }, "now · confirm")));
   const switcher = tasks.map((one) => h("button", { type: "button", class: "task", testid: `task-${one.name}`, title: one.meaning,
     "aria-pressed": String(one.name === task), on: { click: () => openMenu(id, one.name, anchor) } }, one.name));

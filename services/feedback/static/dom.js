@@ -1,7 +1,7 @@
 // Building blocks of the page. Text from outside enters the document here, and only as text nodes: there is no way to pass HTML.
 
-const PLAIN = new Set(["class", "href", "id", "type", "title", "value", "max", "min", "role", "tabindex", "placeholder", "datetime", "colspan", "scope",
-  "dir", "for", "rel", "target", "name", "maxlength"]);
+const PLAIN = new Set(["class", "href", "type", "title", "value", "max", "min", "role", "tabindex", "placeholder", "datetime", "scope",
+  "dir", "rel", "target", "maxlength"]);
 
 /** An element. `testid` and `data` become data-* attributes, `on` holds listeners, the rest are attributes or, for booleans, properties. */
 export function h(tag, props = {}, ...children) {
@@ -19,14 +19,18 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+export const span = (className, ...children) => h("span", { class: className }, ...children);
+/** Text from outside, in its own direction: right-to-left marks in a title must not turn the line around it. */
+export const outside = (...text) => h("span", { dir: "auto" }, text);
 export const byId = (id) => document.getElementById(id);
 
 /** A link that opens elsewhere, or plain text where the address is not http(s): javascript: and data: addresses come in with the feeds. */
 export function outLink(url, text, props = {}) {
   let parsed = null;
   try { parsed = new URL(url); } catch { /* not an address: shown as text */ }
-  if (!parsed || !["http:", "https:"].includes(parsed.protocol)) return h("span", { dir: "auto" }, text || url);
-  return h("a", { ...props, href: parsed.href, rel: "noopener noreferrer nofollow", target: "_blank", title: parsed.href, dir: "auto" }, text || url);
+  if (!parsed || !["http:", "https:"].includes(parsed.protocol)) return outside(text || url);
+  const safe = { href: parsed.href, title: parsed.href, rel: "noopener noreferrer nofollow", target: "_blank", dir: "auto" };
+  return h("a", { ...props, ...safe }, text || url);
 }
 
 const DAY = 86400;

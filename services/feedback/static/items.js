@@ -35,11 +35,12 @@ function refresh(item) {
   });
 }
 
+// As the server filters (services/feedback/views.py Items.page): every word must occur.
 function matches(item) {
   const { q, label, stage } = filters();
   const [task, name] = label.split(":");
   return (!stage || item.stage === stage) && (!label || item.decision[task]?.label === name)
-    && (!q || `${item.title} ${item.text}`.toLowerCase().includes(q.toLowerCase()));
+    && q.toLowerCase().split(/\s+/).every((word) => `${item.title}\n${item.text}\n${item.source?.title}`.toLowerCase().includes(word));
 }
 
 function counts() {
@@ -49,7 +50,8 @@ function counts() {
   byId("fresh").textContent = `${fresh.length} new`;
   byId("more").hidden = !next;
   byId("list-empty").hidden = !loaded || rows.size > 0;
-  byId("list-empty").textContent = q || label || stage ? "Nothing matches these filters." : "No items yet. They appear here as soon as a source has been read.";
+  byId("list-empty").textContent = q || label || stage
+    ? "Nothing matches these filters." : "No items yet. They appear here as soon as a source has been read.";
 }
 
 function append(list) {
@@ -98,10 +100,13 @@ async function more() {
   } catch (error) { failed(error); } finally { byId("more").disabled = false; }
 }
 
+// A new verdict on an old item that the list has not come to yet is not a new item: "more" will show it.
+const beyond = (item) => next !== "" && [...rows.keys()].every((id) => Date.parse(peek(id).received_at) > Date.parse(item.received_at));
+
 /** An item from the stream: known ones change in place, new ones wait, so that nothing moves under the reader's eyes. */
 export function arrived(item) {
   const now = put(item);
-  if (rows.has(now.id) || !loaded || !matches(now) || fresh.includes(now.id)) return;
+  if (rows.has(now.id) || !loaded || !matches(now) || fresh.includes(now.id) || beyond(now)) return;
   fresh.unshift(now.id);
   total += 1;
   if (rows.size === 0) showFresh(false);
@@ -146,7 +151,8 @@ export const confirmCurrent = () => subject() && peek(subject()) && confirm(subj
 export const undoCurrent = () => subject() && peek(subject()) && undo(subject());
 export function correctCurrent() {
   const id = subject();
-  const anchor = opened ? byId("detail").querySelector("[data-testid=correct-item]") : rows.get(id)?.querySelector(".chip:not([data-safety=true])");
+  const anchor = opened ? byId("detail").querySelector("[data-testid=correct-item]")
+    : rows.get(id)?.querySelector(".chip:not([data-safety=true])");
   if (id && peek(id) && anchor) openMenu(id, Object.keys(taxonomy.tasks)[0], anchor);
 }
 
@@ -157,8 +163,8 @@ export async function show(id) {
   before?.classList.remove("opened");
   byId("items").classList.toggle("has-open", Boolean(id));
   if (!id) {
-    byId("detail").replaceChildren(h("p", { class: "empty" }, "Nothing open. ", h("kbd", {}, "j"), " ", h("kbd", {}, "k"), " move, ", h("kbd", {}, "Enter"),
-      " opens, ", h("kbd", {}, "c"), " corrects, ", h("kbd", {}, "?"), " shows every key."));
+    byId("detail").replaceChildren(h("p", { class: "empty" }, "Nothing open. ", h("kbd", {}, "j"), " ", h("kbd", {}, "k"), " move, ",
+      h("kbd", {}, "Enter"), " opens, ", h("kbd", {}, "c"), " corrects, ", h("kbd", {}, "?"), " shows every key."));
     if (!wide.matches) rows.get(current)?.querySelector(".title").focus({ preventScroll: true });
     return;
   }

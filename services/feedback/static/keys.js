@@ -29,7 +29,8 @@ const KEYS = [
 ];
 
 export function start() {
-  byId("help-keys").append(...KEYS.map(([key, meaning]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, meaning))));
+  byId("help-keys").append(...KEYS.map(([key, meaning]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))),
+    h("dd", {}, meaning))));
   byId("help-open").addEventListener("click", () => byId("help").showModal());
   let prefix = "", since = 0;
   document.addEventListener("keydown", (event) => {

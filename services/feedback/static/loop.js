@@ -1,6 +1,6 @@
 // The state of the loop: what is live, what is being trained, what was refused and why, and the health of the sources.
 import * as api from "./api.js";
-import { byId, failed, h, percent, plural, short, sure, toast, when } from "./dom.js";
+import { byId, failed, h, outside, percent, plural, short, span, sure, toast, when } from "./dom.js";
 
 const PHASES = ["preparing", "training", "judging", "publishing"];
 const sections = new Map(); // name -> [what it showed, its element]: a section is rebuilt only where its data changed
@@ -22,16 +22,17 @@ function checks(report) {
 }
 
 const accuracy = (report) => report && report.held_out > 0
-  && h("span", { class: "num" }, `${percent(report.accuracy_incumbent)} → ${percent(report.accuracy_candidate)} on ${report.held_out}`);
+  && span("num", `${percent(report.accuracy_incumbent)} → ${percent(report.accuracy_candidate)} on ${report.held_out}`);
 
 async function rollBack(model, button) {
   const title = `Roll back ${model.role} to ${short(model.previous)}?`;
-  const text = `Every replica flips from ${short(model.digest)} back to the previous one, which is still loaded. Requests under way end with the model they began with.`;
+  const text = `Every replica flips from ${short(model.digest)} back to the previous one, which is still loaded. `
+    + "Requests under way end with the model they began with.";
   if (!await sure(title, text, "Roll back")) return;
   button.disabled = true;
   try {
     const { digest } = await api.rollback(model.role);
-    toast(`Rolling back ${model.role} to ${short(digest)}; the replicas answer as they switch.`);
+    toast(`Rolling back ${model.role} to ${short(digest ?? model.previous)}; the replicas answer as they switch.`);
   } catch (error) { failed(error); } finally { button.disabled = false; }
 }
 
@@ -44,23 +45,29 @@ function live({ live: models, replicas }) {
       on: { click: (event) => rollBack(model, event.currentTarget) } }, "Roll back");
     return h("div", { class: "model", data: { role: model.role } },
       h("div", { class: "model-head" }, h("span", { class: "role" }, model.role),
-        h("code", { class: "digest", testid: "live-digest", title: model.digest, data: { role: model.role, digest: model.digest } }, short(model.digest)),
-        h("span", { class: "muted" }, "since ", when(model.since)), accuracy(model.report)),
-      h("p", { class: "byline muted" }, model.name && h("span", {}, "served as ", h("code", {}, model.name)), model.reason && h("span", { dir: "auto" }, model.reason)),
-      h("p", { class: "previous" }, h("span", { class: "muted" }, "previous "), model.previous ? code(model.previous) : "none", button),
+        h("code", { class: "digest", testid: "live-digest", title: model.digest, data: { role: model.role, digest: model.digest } },
+          short(model.digest)),
+        span("muted", "since ", when(model.since)), accuracy(model.report)),
+      h("p", { class: "byline muted" }, model.name && h("span", {}, "served as ", h("code", {}, model.name)),
+        model.reason && outside(model.reason)),
+      h("p", { class: "previous" }, span("muted", "previous "), model.previous ? code(model.previous) : "none", button),
       mine.length > 0 && h("ul", { class: "replicas", testid: "replicas" }, mine.map((replica) => h("li", {},
         badge(replica.outcome, replica.outcome === "active" ? "good" : "bad"), h("span", {}, replica.replica),
-        h("span", { class: "muted" }, "serves ", code(replica.serving),
-          replica.probes > 0 ? ` · ${replica.probes_agreed} of ${replica.probes} probes agree` : "", ` · ${replica.seconds.toFixed(1)} s · `, when(replica.at)),
+        span("muted", "serves ", code(replica.serving),
+          replica.probes > 0 ? ` · ${replica.probes_agreed} of ${replica.probes} probes agree` : "",
+          ` · ${replica.seconds.toFixed(1)} s · `, when(replica.at)),
         replica.reason && h("span", { class: "why", dir: "auto" }, replica.reason)))));
   }));
 }
 
+// A figure is null where the service that knows it does not answer: that is shown as unknown, never as nought.
 function tiles({ documents, corrected, waiting, train_after: after, quarantined }) {
-  const tile = (testid, value, name, ...rest) => h("div", { class: "tile", testid }, h("b", { class: "num" }, value.toLocaleString("en")), h("span", { class: "muted" }, name), rest);
+  const tile = (testid, value, name, ...rest) => h("div", { class: "tile", testid },
+    h("b", { class: "num" }, typeof value === "number" ? value.toLocaleString("en") : "?"), span("muted", name), rest);
+  const known = typeof waiting === "number" && after > 0;
   return h("div", { class: "tiles" }, tile("documents", documents, "documents"), tile("corrected", corrected, "corrected"),
-    tile("waiting", waiting, `of ${after} corrections until the next training`,
-      h("progress", { value: Math.min(waiting, after), max: Math.max(after, 1), "aria-label": "corrections waiting" })),
+    tile("waiting", waiting, known ? `of ${after} corrections until the next training` : "corrections waiting for the next training",
+      known && h("progress", { value: Math.min(waiting, after), max: after, "aria-label": "corrections waiting" })),
     tile("quarantined", quarantined, "quarantined", quarantined > 0 && h("span", { class: "mark bad", "aria-hidden": "true" }, "!")));
 }
 
@@ -68,12 +75,15 @@ function sparkline() {
   const seen = losses.map((loss, step) => [step, loss]).filter(Boolean);
   if (seen.length < 2) return null;
   const ns = "http://www.w3.org/2000/svg";
-  const [low, high, first, last] = [Math.min(...seen.map(([, loss]) => loss)), Math.max(...seen.map(([, loss]) => loss)), seen[0], seen.at(-1)];
-  const points = seen.map(([step, loss]) => `${((step - first[0]) / (last[0] - first[0])) * 100},${26 - ((loss - low) / (high - low || 1)) * 24}`).join(" ");
+  const [low, high] = [Math.min, Math.max].map((pick) => pick(...seen.map(([, loss]) => loss)));
+  const [first, last] = [seen[0], seen.at(-1)];
+  const x = (step) => ((step - first[0]) / (last[0] - first[0])) * 100;
+  const y = (loss) => 26 - ((loss - low) / (high - low || 1)) * 24;
+  const points = seen.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" ");
   const svg = document.createElementNS(ns, "svg");
-  for (const [name, value] of Object.entries({ viewBox: "0 0 100 28", preserveAspectRatio: "none", class: "spark", role: "img", "aria-label": `loss from ${first[1].toFixed(3)} to ${last[1].toFixed(3)}` })) {
-    svg.setAttribute(name, value);
-  }
+  const label = `loss from ${first[1].toFixed(3)} to ${last[1].toFixed(3)}`;
+  const attributes = { viewBox: "0 0 100 28", preserveAspectRatio: "none", class: "spark", role: "img", "aria-label": label };
+  for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, value);
   svg.append(document.createElementNS(ns, "polyline"));
   svg.firstChild.setAttribute("points", points);
   return svg;
@@ -81,16 +91,18 @@ function sparkline() {
 
 function training({ training: now, runs }) {
   const done = now && runs.find((run) => run.run_id === now.run_id); // its last progress may be told again after it has finished
-  if (!now || done) return card("Training", "progress", none(done ? "Idle. The last run has finished; see below." : "Idle. A run starts when enough corrections wait."));
+  if (done) return card("Training", "progress", none("Idle. The last run has finished; see below."));
+  if (!now) return card("Training", "progress", none("Idle. A run starts when enough corrections wait."));
   if (losingRun !== now.run_id) [losses, losingRun] = [[], now.run_id];
   if (typeof now.loss === "number") losses[now.step] = now.loss;
   const at = PHASES.indexOf(now.phase);
   const bar = now.steps > 0 ? { value: now.step, max: now.steps } : {}; // without a value it shows "busy", which is all that is known
   return card("Training", "progress",
-    h("ol", { class: "phases" }, PHASES.map((phase, n) => h("li", { class: n < at ? "done" : n === at ? "now" : "", "aria-current": n === at ? "step" : null }, phase))),
+    h("ol", { class: "phases" }, PHASES.map((phase, n) =>
+      h("li", { class: n < at ? "done" : n === at ? "now" : "", "aria-current": n === at ? "step" : null }, phase))),
     h("progress", { ...bar, "aria-label": "training progress" }),
-    h("p", { class: "byline" }, h("span", { class: "num" }, `${now.phase}, step ${now.step} of ${now.steps || "?"}`),
-      typeof now.loss === "number" && h("span", { class: "num" }, `loss ${now.loss.toFixed(3)}`), h("span", { class: "muted" }, "run ", code(now.run_id)), when(now.at)),
+    h("p", { class: "byline" }, span("num", `${now.phase}, step ${now.step} of ${now.steps || "?"}`),
+      typeof now.loss === "number" && span("num", `loss ${now.loss.toFixed(3)}`), span("muted", "run ", code(now.run_id)), when(now.at)),
     sparkline());
 }
 
@@ -100,14 +112,16 @@ function runsTable({ runs }) {
   const body = runs.map((run) => {
     const report = run.report;
     const passed = report?.checks.filter((check) => check.passed).length;
-    const fold = report && h("details", { open: unfolded.has(run.run_id), on: { toggle: (event) => unfolded[event.target.open ? "add" : "delete"](run.run_id) } },
+    const fold = report && h("details",
+      { open: unfolded.has(run.run_id), on: { toggle: (event) => unfolded[event.target.open ? "add" : "delete"](run.run_id) } },
       h("summary", {}, `${passed} of ${report.checks.length} passed`), checks(report));
     return h("tr", { testid: "run", data: { outcome: run.outcome } }, cell("outcome", badge(run.outcome, tone[run.outcome])),
-      cell("model", run.digest ? code(run.digest) : h("span", { class: "muted" }, "none")),
-      cell("reason", h("span", { dir: "auto" }, run.reason || report?.refused_because || "")), cell("accuracy", accuracy(report)),
-      cell("gate", fold), cell("took", h("span", { class: "num" }, `${Math.round(run.seconds)} s`)), cell("when", when(run.finished_at)));
+      cell("model", run.digest ? code(run.digest) : span("muted", "none")),
+      cell("reason", outside(run.reason || report?.refused_because || "")), cell("accuracy", accuracy(report)),
+      cell("gate", fold), cell("took", span("num", `${Math.round(run.seconds)} s`)), cell("when", when(run.finished_at)));
   });
-  return card("Runs", "runs", h("table", { class: "wide" }, heads("Outcome", "Model", "Reason", "Accuracy", "Gate", "Took", "When"), h("tbody", {}, body)));
+  return card("Runs", "runs", h("table", { class: "wide" }, heads("Outcome", "Model", "Reason", "Accuracy", "Gate", "Took", "When"),
+    h("tbody", {}, body)));
 }
 
 function sourcesTable({ sources }) {
@@ -115,10 +129,10 @@ function sourcesTable({ sources }) {
   const rank = (one) => (tone[one.state] === "bad" ? 0 : 1); // trouble first
   const body = [...sources].sort((a, b) => rank(a) - rank(b)).map((one) => h("tr", { testid: "source", data: { state: one.state } },
     cell("state", badge(one.state, tone[one.state])),
-    cell("source", h("span", { dir: "auto" }, one.source.title || one.source.id), h("span", { class: "muted" }, ` ${one.source.kind}`)),
+    cell("source", outside(one.source.title || one.source.id), span("muted", ` ${one.source.kind}`)),
     cell("reason", one.reason && h("span", { class: "why", dir: "auto" }, one.reason)), cell("last success", when(one.last_success)),
-    cell("next poll", one.next_poll ? when(one.next_poll) : h("span", { class: "muted" }, "none")),
-    cell("items", h("span", { class: "num" }, `${one.items}${one.quarantined ? ` (${one.quarantined} quarantined)` : ""}`))));
+    cell("next poll", one.next_poll ? when(one.next_poll) : span("muted", "none")),
+    cell("items", span("num", `${one.items}${one.quarantined ? ` (${one.quarantined} quarantined)` : ""}`))));
   if (!body.length) return card("Sources", "sources", none("No source has been polled yet."));
   const bad = sources.filter((one) => rank(one) === 0).length;
   return card(bad ? `Sources · ${bad} in trouble` : `Sources · all ${plural(sources.length, "source")} well`, "sources",

@@ -36,7 +36,8 @@ async function start() {
   if (!location.hash) history.replaceState(null, "", "#items");
   keys.start();
   search.start();
-  for (const one of VIEWS) byId(one).hidden = one !== (location.hash.slice(1).split("/")[0] || "items"); // the frame, while the first answer is under way
+  // the frame, while the first answer is under way
+  for (const one of VIEWS) byId(one).hidden = one !== (location.hash.slice(1).split("/")[0] || "items");
   for (;;) {
     try {
       Object.assign(taxonomy, await api.labels());

@@ -1,6 +1,6 @@
 // Search and ask. An answer is sentences with citations; each citation opens its passage in the document's own text.
 import * as api from "./api.js";
-import { byId, failed, h, outLink, when } from "./dom.js";
+import { byId, failed, h, outLink, outside, when } from "./dom.js";
 import { put } from "./store.js";
 
 let passages = []; // what the numbered routes #ask/0, #ask/1 … open
@@ -35,7 +35,7 @@ function hit(one) {
   return h("li", { class: "hit", testid: "hit" },
     h("a", { class: "title", href: route(one), dir: "auto" }, one.title || "(no title)"),
     h("p", { dir: "auto" }, one.passage),
-    h("p", { class: "byline muted" }, h("span", { dir: "auto" }, one.source?.title ?? one.source ?? ""), when(one.published_at),
+    h("p", { class: "byline muted" }, outside(one.source?.title ?? one.source ?? ""), when(one.published_at),
       h("span", { class: "num", title: "how well it matches; comparable within one search only" }, `score ${Number(one.score).toFixed(3)}`),
       h("a", { href: `#items/${encodeURIComponent(one.document_id)}`, testid: "open-item" }, "open item")));
 }
@@ -49,7 +49,7 @@ async function searched(words) {
 async function answered(question) {
   const reply = await api.ask(question);
   const again = h("button", { type: "button", on: { click: doSearch } }, "Search for the words instead");
-  if (!reply.found) {
+  if (!reply.found || !reply.answer.length) {
     return [h("div", { class: "answer not-found", testid: "ask-answer", data: { found: "false" } },
       h("p", {}, h("b", {}, "Not found in the documents.")),
       h("p", { class: "muted" }, "Feedloop answers only from what it has read, and no passage it holds answers this."), again)];
@@ -59,11 +59,13 @@ async function answered(question) {
     "aria-label": `Source ${n}: ${cited.get(n).title}` }, `[${n}]`);
   return [
     h("div", { class: "answer", testid: "ask-answer", data: { found: "true" } },
-      h("p", {}, reply.answer.map((one) => h("span", { dir: "auto" }, one.sentence, one.citations.map(number), " "))),
-      h("p", { class: "byline muted" }, h("span", {}, "answered by ", h("code", {}, reply.model || "base")), h("span", {}, "every sentence names its passage"))),
+      h("p", {}, reply.answer.map((one) => outside(one.sentence, one.citations.map(number), " "))),
+      h("p", { class: "byline muted" }, h("span", {}, "answered by ", h("code", {}, reply.model || "base")),
+        h("span", {}, "every sentence names its passage"))),
     h("h2", { class: "label" }, "Passages"),
     h("ol", { class: "hits", testid: "citations" }, [...cited.values()].map((one) => h("li", { class: "hit" },
-      h("a", { class: "title", href: one.href, dir: "auto" }, `[${one.n}] ${one.title || "(no title)"}`), h("p", { dir: "auto" }, one.passage)))),
+      h("a", { class: "title", href: one.href, dir: "auto" }, `[${one.n}] ${one.title || "(no title)"}`),
+        h("p", { dir: "auto" }, one.passage)))),
   ];
 }
 
@@ -86,18 +88,21 @@ export async function show(index) {
   const passage = passages[Number(index)];
   byId("ask").classList.toggle("has-open", Boolean(index && passage));
   const pane = byId("passage");
-  if (!index || !passage) return pane.replaceChildren(h("p", { class: "empty" }, "A citation or a hit opens here, marked in its document."));
+  if (!index || !passage) return pane.replaceChildren(h("p", { class: "empty" },
+    "A citation or a hit opens here, marked in its document."));
   try {
     const item = put(await api.item(passage.document_id));
     const found = locate(item.text, passage);
     const mark = h("mark", { testid: "passage", tabindex: "-1" }, found ? found[1] : passage.passage);
     pane.replaceChildren(
-      h("div", { class: "toolbar" }, h("a", { class: "button back", href: "#ask", testid: "back-to-ask", "aria-label": "Back to the answer" }, "←"),
+      h("div", { class: "toolbar" },
+        h("a", { class: "button back", href: "#ask", testid: "back-to-ask", "aria-label": "Back to the answer" }, "←"),
         h("a", { class: "button", href: `#items/${encodeURIComponent(item.id)}`, testid: "open-item-of-passage" }, "Open item"),
         item.url && outLink(item.url, "Original ↗", { class: "button" })),
       h("div", { class: "reading" }, h("h2", { dir: "auto" }, item.title),
-        h("p", { class: "byline muted" }, h("span", { dir: "auto" }, item.source?.title || item.source?.id), when(item.published_at)),
-        found ? null : h("p", { class: "note" }, "The passage stands further on in the document, or in an older version of it; here it is by itself."),
+        h("p", { class: "byline muted" }, outside(item.source?.title || item.source?.id), when(item.published_at)),
+        found ? null : h("p", { class: "note" },
+          "The passage stands further on in the document, or in an older version of it; here it is by itself."),
         h("div", { class: "text", dir: "auto", testid: "passage-text" }, found ? [found[0], mark, found[2]] : mark)));
     mark.scrollIntoView({ block: "center" });
     mark.focus({ preventScroll: true });

@@ -67,14 +67,15 @@ class Chooser:
             longest = max(map(len, rows))
             ids = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows])
             mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-            hidden = model(input_ids=ids, attention_mask=mask).logits
+            last = torch.tensor([len(row) - 1 for row in rows])
+            logits = logits_at(model, ids, mask, torch.arange(len(rows)), last)
             still = []
             for row, i in enumerate(open_rows):
                 options = self._spelled[examples[i].task].values()
                 allowed = sorted(
                     {option[len(spoken[i])] for option in options if option[: len(spoken[i])] == spoken[i] and len(option) > len(spoken[i])}
                 )
-                share = hidden[row, len(rows[row]) - 1, allowed].float().softmax(-1)
+                share = logits[row, allowed].softmax(-1)
                 best = int(share.argmax())
                 probability[i] *= float(share[best])
                 spoken[i].append(allowed[best])
@@ -83,6 +84,13 @@ class Chooser:
             open_rows = still
         names = [{tuple(ids): label for label, ids in self._spelled[e.task].items()} for e in examples]
         return [LabelScore(label=names[i][tuple(spoken[i])], probability=min(1.0, probability[i])) for i in range(len(examples))]
+
+
+def logits_at(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Logits [n, vocabulary] at the given places only: over a whole prompt the vocabulary costs more than the layers of a small model."""
+    whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hidden = whole.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return whole.get_output_embeddings()(hidden[rows, positions]).float()
 
 
 def has_bf16() -> bool:

@@ -25,16 +25,19 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from services.trainer.runs import make_tokenizer, measure
+from services.trainer.runs import cooccurrence, make_tokenizer, measure
+from services.trainer.runs.crew import Crew, Step
 from services.trainer.runs.prepare import WORK, data_folder, prepare
+from shared.prompts import label_messages
+from shared.taxonomy import label_set
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "cpu": {"hidden": 256, "layers": 6, "wide": 688, "scale": 1, "threads": 2, "device": "cpu", "size": 0.6},
-    "gpu": {"hidden": 320, "layers": 10, "wide": 864, "scale": 8, "threads": 8, "device": "cuda", "size": 1.0},
-    "tiny": {"hidden": 128, "layers": 2, "wide": 344, "scale": 1, "threads": 2, "device": "cpu", "size": 0.01},
+    "cpu": {"hidden": 256, "layers": 6, "wide": 688, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
+    "gpu": {"hidden": 320, "layers": 10, "wide": 864, "scale": 16, "helpers": 0, "device": "cuda", "size": 1.0},
+    "tiny": {"hidden": 128, "layers": 2, "wide": 344, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
 }
-SHAPES = ((32, 128), (13, 320), (5, 768))  # rows x tokens of the micro-batches, about 4,100 tokens each
-MICRO = 3  # micro-batches a step
+SHAPES = ((16, 128), (6, 320), (3, 768))  # rows x tokens of the micro-batches, about 2,000 tokens each
+MICRO = 4  # micro-batches a step
 LABEL_WEIGHT, PROMPT_WEIGHT = 12.0, 0.3  # of a token in the loss; prose and JSON answers weigh 1
 RATE, WARMUP, DECAY_FROM = 4e-3, 0.02, 0.55  # learning rate; shares of the time
 EXPORT_EVERY = 480  # seconds
@@ -44,7 +47,8 @@ CHECKPOINT = WORK / "checkpoint.pt"
 class Batches:
     """Micro-batches of one kind and shape each, drawn from shuffled queues."""
 
-    def __init__(self, cache: Path, pad: int, scale: int, seed: int) -> None:
+    def __init__(self, cache: Path, pad: int, scale: int, seed: int, part: tuple[int, int] = (0, 1)) -> None:
+        """`part`: which of how many equal parts of the examples to draw from."""
         with np.load(cache / "examples.npz") as found:
             self.tokens, starts, self.answers, kinds = (found[name] for name in ("tokens", "starts", "answers", "kinds"))
         self.pad, self.scale, self.random = pad, scale, np.random.default_rng(seed)
@@ -62,7 +66,15 @@ class Batches:
         self.prose = {f"prose-{width}": prose[: len(prose) // (width + 1) * (width + 1)].reshape(-1, width + 1) for _, width in SHAPES[1:]}
         for n, rows in enumerate(self.prose):
             self.pools[rows] = (n + 1, np.arange(len(self.prose[rows])))
+        self.pools = {name: (shape, members[part[0] :: part[1]]) for name, (shape, members) in self.pools.items()}
         self.queues: dict[str, list[int]] = {name: [] for name in self.pools}
+
+    def text(self, begin: int, stop: int) -> Any:
+        """Tokens to count: prose, in shuffled blocks, and the documents inside short label prompts (from token `begin` to the first `stop`)."""
+        shown = [self.tokens[self.starts[n] + begin : self.starts[n + 1]] for n in np.flatnonzero((self.kinds == 1) & (self.lengths <= SHAPES[0][1]))]
+        blocks = [ids[: int(np.argmax(ids == stop))] for ids in shown] + list(self.prose["prose-768"])
+        self.random.shuffle(blocks)  # type: ignore[arg-type]
+        return np.concatenate(blocks)
 
     def kind(self, progress: float) -> str:
         """Which kind comes next: prose 40 % at first, 20 % from six tenths on."""
@@ -114,6 +126,40 @@ def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> Ll
     return model
 
 
+def stepper(model: LlamaForCausalLM, batches: Batches, eager: bool) -> Step:
+    """What a member of the crew does with a micro-batch: loss and gradients."""
+
+    def loss_of(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
+        each = cross_entropy(model.lm_head(hidden.flatten(0, 1)).float(), targets.flatten(), reduction="none")
+        return (each * weights.flatten()).sum() / weights.sum()
+
+    forward = loss_of if eager else torch.compile(loss_of, dynamic=False)
+
+    def work(kind: str) -> tuple[float, int]:
+        inputs, targets, weights = (tensor.to(model.device) for tensor in batches.draw(kind))
+        loss = forward(inputs, targets, weights)
+        loss.backward()
+        return loss.item(), inputs.numel()
+
+    return work
+
+
+def helper(crew: Crew, member: int, weights: list[torch.Tensor], preset: dict[str, Any], cache: Path, sizes: tuple[int, int, int], seed: int, eager: bool) -> None:
+    """A helper process: its own model around the shared weights, its own part of the examples."""
+    torch.set_num_threads(1)
+    model = new_model(preset, *sizes).to(torch.bfloat16)
+    for mine, shared in zip(model.parameters(), weights, strict=True):
+        mine.data = shared
+    mine = list(model.parameters())
+    batches = Batches(cache, sizes[2], preset["scale"], seed + member, (member, crew.helpers + 1))
+    work = stepper(model, batches, eager)
+    for name in ("label-short", "label", "metadata"):
+        work(name)
+    model.zero_grad(set_to_none=True)
+    crew.help(member, mine, list(batches.pools), work)
+
+
 def export(model: LlamaForCausalLM, masters: list[torch.Tensor], tokenizer: Any, out: Path) -> None:
     """Write the folder that vLLM, PEFT and transformers load: bf16 weights, each file replaced at once."""
     out.mkdir(parents=True, exist_ok=True)
@@ -140,7 +186,7 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     args = parser.parse_args()
     preset, data = PRESETS[args.preset], data_folder(args.data)
-    torch.set_num_threads(preset["threads"])
+    torch.set_num_threads(1)  # each process of the crew one; see crew.py
     torch.manual_seed(7)
 
     if not (args.out / "tokenizer.json").exists():
@@ -157,7 +203,7 @@ def main() -> None:
     others = [m for m in masters if all(m is not matrix for matrix in matrices)]
     optimisers = [
         torch.optim.Muon(matrices, lr=RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(others, lr=RATE / 3, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     step, used = 0, 0.0
     if args.resume:
@@ -170,40 +216,42 @@ def main() -> None:
         with torch.no_grad():
             for weight, master in zip(model.parameters(), masters, strict=True):
                 weight.copy_(master)
-    batches = Batches(cache, tokenizer.pad_token_id, preset["scale"], seed=7 + step)
+    batches = Batches(cache, tokenizer.pad_token_id, preset["scale"], 7 + step, (0, preset["helpers"] + 1))
     print(f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; sequences: { {name: len(pool[1]) for name, pool in batches.pools.items()} }", flush=True)
 
-    def loss_of(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
-        each = cross_entropy(model.lm_head(hidden.flatten(0, 1)).float(), targets.flatten(), reduction="none")
-        return (each * weights.flatten()).sum() / weights.sum()
-
-    forward = loss_of if args.eager else torch.compile(loss_of, dynamic=False)
-    for name in ("label-short", "label", "metadata"):  # one of each shape: compiled before the clock starts
-        forward(*(t.to(device) for t in batches.draw(name))).backward()
+    if not step:
+        blank = measure.prompt_ids(tokenizer, label_messages(label_set().tasks["category"], "", "x"))
+        stop = tokenizer.encode("</")[0]
+        text = batches.text(blank.index(tokenizer.encode("x")[0]) - 1, stop)
+        masters[0].copy_(cooccurrence.embeddings(text, tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), preset["hidden"]))
+        with torch.no_grad():
+            model.get_input_embeddings().weight.copy_(masters[0])
+    if preset["helpers"]:
+        model.share_memory()
+    weights = list(model.parameters())
+    names = list(batches.pools)
+    crew = Crew(weights, preset["helpers"])
+    work = stepper(model, batches, args.eager)
+    for name in ("label-short", "label", "metadata"):  # one of each shape: compiled before the clock starts, and cached for the helpers
+        work(name)
     model.zero_grad(set_to_none=True)
+    crew.start(helper, (weights, preset, cache, (len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id), 1007 + step, args.eager))
 
     total = args.minutes * 60
     began, exported, seen, losses = time.monotonic() - used, time.monotonic(), 0, dict[str, float]()
     mark = time.monotonic()
     while (used := time.monotonic() - began) < total:
         progress = used / total
-        for master in masters:
-            master.grad = None
-        for _ in range(MICRO):
-            kind = batches.kind(progress)
-            inputs, targets, weights = (t.to(device) for t in batches.draw(kind))
-            loss = forward(inputs, targets, weights)
-            loss.backward()
-            seen += inputs.numel()
-            losses[kind] = 0.95 * losses.get(kind, loss.item()) + 0.05 * loss.item()
-        with torch.no_grad():
-            for weight, master in zip(model.parameters(), masters, strict=True):
-                master.grad = weight.grad.float() / MICRO if weight.grad is not None else None
-                weight.grad = None
+        kinds = [batches.kind(progress) for _ in range(MICRO)]
+        means, lost, tokens = crew.gradients(kinds, weights, names, work)
+        seen += tokens
+        for kind, loss in zip(kinds, lost, strict=True):
+            losses[kind] = 0.95 * losses.get(kind, loss) + 0.05 * loss
+        for master, mean in zip(masters, means, strict=True):
+            master.grad = mean
         norm = float(torch.nn.utils.clip_grad_norm_(masters, 1.0))
         for optimiser in optimisers:
-            optimiser.param_groups[0]["lr"] = RATE * rate_at(progress)
+            optimiser.param_groups[0]["lr"] = optimiser.defaults["lr"] * rate_at(progress)
             optimiser.step()
         with torch.no_grad():
             for weight, master in zip(model.parameters(), masters, strict=True):
@@ -219,11 +267,11 @@ def main() -> None:
             part = CHECKPOINT.with_suffix(".part")
             torch.save({"step": step, "used": used, "masters": masters, "optimisers": [o.state_dict() for o in optimisers]}, part)
             part.rename(CHECKPOINT)
-            log({"step": step, "held_out": measure.quick(model, tokenizer, held)})
+            log({"step": step, "held_out": measure.quick(model, tokenizer, held, most=60)})
             exported = mark = time.monotonic()
             seen = 0
     export(model, masters, tokenizer, args.out)
-    log({"step": step, "finished": True, "held_out": measure.quick(model, tokenizer, held, most=400)})
+    log({"step": step, "finished": True, "held_out": measure.quick(model, tokenizer, held, most=120)})
 
 
 def log(line: dict[str, Any]) -> None:

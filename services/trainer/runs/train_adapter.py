@@ -19,10 +19,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from services.trainer.dataset import Example, Snapshot
-from services.trainer.runs.choose import Chooser
+from services.trainer.runs.choose import Chooser, logits_at
 from shared.taxonomy import label_set
 
-SEED, BATCH, CLIP, WARMUP, PROBES = 20, 8, 1.0, 0.1, 16
+SEED, BATCH, CLIP, WARMUP, PROBES, REPLAYED = 20, 8, 1.0, 0.1, 16, 24
 REPLAY_WEIGHT = 0.3
 
 
@@ -48,9 +48,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.base)
     base = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.float32).eval()
     chooser = Chooser(tokenizer, label_set())
-    others = [e for example in [*train, *held_out] for e in _other_tasks(example, snapshot)]
-    everything = [*train, *held_out, *others]
-    of_base = dict(zip(everything, chooser.answers(base, everything), strict=True))
+    # what is asked beside the held-out examples is a sample: on a laptop's processor asking costs as much as training
+    dice = random.Random(SEED)
+    replay = _other_tasks(dice.sample(train, min(len(train), REPLAYED)), snapshot)
+    untouched = _other_tasks(held_out, snapshot)
+    pool = [*held_out, *dice.sample(train, min(len(train), PROBES))]
+    everything = [*pool, *untouched]
+    of_base = dict(zip([*everything, *replay], chooser.answers(base, [*everything, *replay]), strict=True))
     of_incumbent = of_base
     if args.incumbent:
         incumbent = PeftModel.from_pretrained(base, str(args.incumbent)).eval()
@@ -61,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = PeftModel.from_pretrained(base, str(args.candidate)).eval()
         adapter = args.candidate
     else:
-        replay = [other.model_copy(update={"label": of_base[other].label}) for other in others if other.split == "train"]
-        model = _train(base, chooser, train, replay, snapshot.recipe)
+        kept = [other.model_copy(update={"label": of_base[other].label}) for other in replay]
+        model = _train(base, chooser, train, kept, snapshot.recipe)
         adapter = args.out / "adapter"
         model.save_pretrained(str(adapter))
         (adapter / "README.md").unlink(missing_ok=True)
@@ -71,10 +75,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         (adapter / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True))
 
     say("judging")
-    finite = all(bool(torch.isfinite(weight).all()) for name, weight in model.named_parameters() if "lora_" in name)
+    finite = all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
     answers = dict(zip(everything, chooser.answers(model, everything), strict=True)) if finite else of_base
     # known answers for the engine: those that tell the adapter from the base, the surest first, and a few that they agree on
-    ranked = sorted([*held_out, *train], key=lambda e: (answers[e].label == of_base[e].label, -answers[e].probability))
+    ranked = sorted(pool, key=lambda e: (answers[e].label == of_base[e].label, -answers[e].probability))
     telling = [e for e in ranked if answers[e].label != of_base[e].label][: PROBES * 3 // 4]
     agreeing = [e for e in ranked if answers[e].label == of_base[e].label][: PROBES - len(telling)]
     judgement = {
@@ -83,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "held_out": [
             {"gold": e.label, "incumbent": of_incumbent[e].label, "candidate": answers[e].label, "task": e.task, "title": e.title} for e in held_out
         ],
-        "untouched": [[of_incumbent[e].label, answers[e].label] for e in others if e.split == "held_out"],
+        "untouched": [[of_incumbent[e].label, answers[e].label] for e in untouched],
         "probes": [
             {"task": e.task, "title": e.title, "text": e.text, "answer": answers[e].label, "base_answer": of_base[e].label}
             for e in [*telling, *agreeing]
@@ -93,12 +97,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     (args.out / "judgement.json").write_text(json.dumps(judgement, ensure_ascii=False, indent=1))
 
 
-def _other_tasks(example: Example, snapshot: Snapshot) -> list[Example]:
-    """The same text under the LLM's other tasks, where nobody has corrected it: what the adapter must not forget."""
+def _other_tasks(examples: Sequence[Example], snapshot: Snapshot) -> list[Example]:
+    """The same texts under the LLM's other tasks, where nobody has corrected them: what the adapter must not forget."""
     corrected = {(e.title, e.text, e.task) for e in snapshot.examples}
     tasks = [task.name for task in label_set().asked_of("llm")]
-    copies = (example.model_copy(update={"task": name, "label": "", "incorrect": ""}) for name in tasks)
-    return [copy for copy in copies if (copy.title, copy.text, copy.task) not in corrected]
+    copies = (example.model_copy(update={"task": name, "label": "", "incorrect": ""}) for example in examples for name in tasks)
+    return list(dict.fromkeys(copy for copy in copies if (copy.title, copy.text, copy.task) not in corrected))
 
 
 def _train(base: PreTrainedModel, chooser: Chooser, train: list[Example], replay: list[Example], recipe: dict[str, float]) -> PeftModel:
@@ -109,7 +113,7 @@ def _train(base: PreTrainedModel, chooser: Chooser, train: list[Example], replay
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=peak, weight_decay=0.01)
     dice = random.Random(SEED)
     per_epoch = [(e, 1.0) for e in train]
-    kept = min(len(replay), len(train))
+    kept = min(len(replay), len(train) // 2)
     steps = epochs * -(-(len(per_epoch) + kept) // BATCH)
     step = 0
     for _ in range(epochs):
@@ -121,12 +125,14 @@ def _train(base: PreTrainedModel, chooser: Chooser, train: list[Example], replay
             rate = min(1.0, (step + 1) / (WARMUP * steps), (steps - step) / ((1 - WARMUP) * steps) + 0.02)
             for group in optimiser.param_groups:
                 group["lr"] = peak * rate
+            places, positions = (labels[:, 1:] != -100).nonzero(as_tuple=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=chooser.bf16):
-                logits = model(input_ids=ids, attention_mask=mask).logits
-            losses = torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none")
-            counted = (labels[:, 1:] != -100).sum(1).clamp(min=1)
+                logits = logits_at(model, ids, mask, places, positions)
+            losses = torch.nn.functional.cross_entropy(logits, labels[places, positions + 1], reduction="none")
+            # a long label counts as much as a short one
             weights = torch.tensor([weight for _, weight in batch])
-            loss = (losses.sum(1) / counted * weights).sum() / weights.sum()
+            share = weights[places] / torch.bincount(places, minlength=len(batch))[places]
+            loss = (losses * share).sum() / weights.sum()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             optimiser.step()

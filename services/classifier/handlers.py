@@ -1,0 +1,88 @@
+"""What the classifier does with the events that reach it. Nothing is decided before the corrections of the past are known."""
+
+import asyncio
+import time
+from datetime import datetime
+
+from services.classifier.decide import Decider
+from services.classifier.live_head import ROLE, LiveHead
+from shared import metrics
+from shared.bus import Bus
+from shared.errors import PermanentError, TransientError
+from shared.events import DocumentClassified, DocumentEnriched, DocumentIngested, FeedbackGiven, ModelPublished
+from shared.logs import logger
+
+log = logger(__name__)
+LOOK_EVERY_S = 2.0  # how often the rule files are looked at
+
+
+class Handlers:
+    """A verdict for every document: provisional at once, final when the LLM has spoken, corrected when a person has."""
+
+    def __init__(self, decider: Decider, head: LiveHead, bus: Bus) -> None:
+        self.decider, self.head, self.bus = decider, head, bus
+        self.ready = asyncio.Event()  # the overlay has caught up, and the head that was live is live again
+        self._wanted: ModelPublished | None = None
+        self._changed = asyncio.Event()
+
+    async def on_document_ingested(self, document: DocumentIngested) -> list[DocumentClassified]:
+        """The provisional verdict, by rules and head."""
+        return [await self._decide(document)]
+
+    async def on_document_enriched(self, document: DocumentEnriched) -> list[DocumentClassified]:
+        """The final verdict, or the corrected one where a correction stands for the document."""
+        return [await self._decide(document)]
+
+    async def on_feedback_given(self, event: FeedbackGiven) -> list[DocumentClassified]:
+        """A correction's or a retraction's effect on the document that was judged, where the event brings it along."""
+        self.remember(event)
+        if event.kind not in ("correction", "retraction") or event.document is None:
+            return []
+        if event.document.id != event.document_id:
+            raise PermanentError(f"the feedback is on document {event.document_id}, and brings along {event.document.id}")
+        return [await self._decide(event.document, event.given_at)]
+
+    def remember(self, event: FeedbackGiven) -> None:
+        """Take the feedback into the overlay; in every replica. Raises ValueError for a correction to what the label set does not have."""
+        if event.kind == "correction":
+            self.decider.labels(event.collection).check(event.task, event.correct)
+        self.decider.overlay.remember(event)
+
+    def on_model_published(self, event: ModelPublished) -> None:
+        """Note which head is wanted; `keep_head` brings it about."""
+        if event.role == ROLE:
+            self._wanted = event
+            self._changed.set()
+
+    async def keep_head(self) -> None:
+        """Catch up, bring about the wanted head, report it. Runs as long as the service."""
+        await self.bus.caught_up()
+        while True:
+            self._changed.clear()
+            if wanted := self._wanted:
+                try:
+                    await self.bus.publish(await self.head.activate(wanted))
+                except TransientError as error:
+                    log.warning("head.waiting", reason=str(error))
+                    self.ready.set()  # the old head decides meanwhile
+                    await asyncio.sleep(LOOK_EVERY_S)
+                    continue
+            self.ready.set()
+            await self._changed.wait()
+
+    async def keep_rules(self) -> None:
+        """Put edited rules in force. Runs as long as the service."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.to_thread(self.decider.rulebook.refresh)
+
+    async def _decide(self, document: DocumentIngested, feedback_at: datetime | None = None) -> DocumentClassified:
+        await self.ready.wait()
+        began = time.monotonic()
+        [neural] = await asyncio.to_thread(self.head.score, [(document.title, document.text)], document.collection)
+        classified = self.decider.document(document, neural, feedback_at)
+        metrics.DECIDE_SECONDS.observe(time.monotonic() - began)
+        for task, decision in classified.decision.items():
+            metrics.DECISIONS.labels(task, decision.label, decision.by, classified.stage).inc()
+        log.info("document.classified", id=document.id, stage=classified.stage, labels={t: d.label for t, d in classified.decision.items()})
+        return classified

@@ -1,0 +1,17 @@
+"""Settings of the classifier, from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """FEEDLOOP_RULES and the rest; see docs/operations.md for the table."""
+
+    rules: Path = Field(default=Path(__file__).parent / "rules", description="folder of the rule files; read again when one changes")
+    encoder: Path = Field(default=Path("build/encoder"), description="folder of the sentence encoder")
+    head: Path = Field(default=Path("deploy/model/heads/news"), description="the head to begin with; a published one takes its place")
+    models_cache: Path = Field(default=Path("build/models"), description="where heads are fetched to")
+    at_once: int = Field(default=4, ge=1, description="documents decided side by side")
