@@ -95,6 +95,7 @@ class Demo:
         """Read the sample: feeds and newsletters in, verdicts out."""
         expected = self.figures["expected"]
         columns = (SpinnerColumn(), TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        shown: set[str] = set()
         with Progress(*columns, console=out) as progress:
             bars = {name: progress.add_task(name, total=expected) for name in ("provisional", "final")}
             async with self._deadline(240, "the sample was not read in time"):
@@ -103,15 +104,19 @@ class Demo:
                     done = {"provisional": len(items), "final": sum(item["stage"] != "provisional" for item in items)}
                     for name, bar in bars.items():
                         progress.update(bar, completed=done[name])
+                    for item in items:
+                        if item["stage"] != "provisional" and item["id"] not in shown:
+                            shown.add(item["id"])
+                            progress.console.print(demo_report.one_line(item), no_wrap=True, overflow="ellipsis")
                     if done["final"] >= expected:
                         break
                     await asyncio.sleep(POLL_S)
         quarantine = await self._quarantine()
-        self.figures |= {"items": len(items), "quarantined": [f"{q['source']}: {q['reason']}" for q in quarantine]}
+        self.figures |= {"items": len(items), "quarantined": [f"{q['source']}: {q['detail']}" for q in quarantine]}
         self._show_items(items)
         out.print(f"{len(items)} items read; {len(quarantine)} quarantined, each with its reason:")
         for entry in quarantine:
-            out.print(f"  [yellow]{escape(str(entry['source']))}[/]: {escape(entry['reason'])}")
+            out.print(f"  [yellow]{escape(entry['source'])}[/]: {escape(entry['detail'])}")
 
     async def ask(self) -> None:
         """Ask the documents."""
@@ -226,8 +231,7 @@ class Demo:
                 return found
 
     async def _quarantine(self) -> list[dict[str, Any]]:
-        answer = await self.client.get("ingest", "/api/quarantine")
-        return list(answer["items"] if isinstance(answer, dict) else answer)
+        return list((await self.client.get("ingest", "/api/quarantine"))["quarantine"])
 
     async def _held_out(self) -> list[dict[str, Any]]:
         gold = {entry["title"]: entry["label"] for entry in held_out(SAMPLE)}

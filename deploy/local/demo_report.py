@@ -25,6 +25,13 @@ def training(loop: dict[str, Any]) -> RenderableType:
     return grid
 
 
+def one_line(item: dict[str, Any]) -> str:
+    """One item as it was read: its labels, its title, and what the LLM found in it."""
+    labels = " ".join(f"{item['decision'][task]['label']:<10}" for task in ("category", "sentiment", "urgency") if task in item["decision"])
+    found = f"{len(item['metadata']['entities'])} names, {len(item['metadata']['action_items'])} to do" if item["metadata"] else ""
+    return f"  [cyan]{labels}[/] {escape(item['title'])} [dim]{found}; {escape(item['source']['title'])}[/]"
+
+
 def show_gate(report: dict[str, Any]) -> None:
     table = Table("check", "", "figures", title="The gate")
     for check in report["checks"]:

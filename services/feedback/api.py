@@ -150,14 +150,13 @@ class Api:
     async def whole(self) -> dict[str, Any]:
         """The loop's state, with the figures of the neighbours that answer."""
         trainer = await self.neighbours.glance("trainer", "/api/state") or {}
-        quarantine = await self.neighbours.glance("ingest", "/api/quarantine")
-        held = quarantine.get("items", []) if isinstance(quarantine, dict) else quarantine or []
+        held = await self.neighbours.glance("ingest", "/api/quarantine")
         return {
             **self.loop.shown(),
             **self.items.counts(),
             "waiting": trainer.get("waiting"),
             "train_after": trainer.get("train_after"),
-            "quarantined": len(held) if quarantine is not None else None,
+            "quarantined": len(held["quarantine"]) if held else None,
         }
 
 

@@ -1,0 +1,62 @@
+"""Ingest, wired: settings -> objects -> Service. `python -m services run ingest` runs it alone."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from services.ingest.settings import Settings
+from shared.service import Service
+
+
+def build(settings: Settings) -> Service:
+    """The service, ready to `serve()`. Raises ConfigError where the file with the sources is wrong."""
+    from services.ingest.addresses import Allowed
+    from services.ingest.api import Api
+    from services.ingest.config import Source, load
+    from services.ingest.fetch import Fetcher
+    from services.ingest.intake import Intake
+    from services.ingest.known import Known
+    from services.ingest.poller import Poller
+    from services.ingest.quarantine import Quarantine
+    from services.ingest.readers import reader_of
+    from services.ingest.source import SourceTask
+    from services.ingest.stories import Stories
+    from shared.bus import Bus
+    from shared.clock import utc_now
+    from shared.events import DocumentIngested, SourcePolled
+    from shared.objects import ObjectStore
+
+    config = load(settings.config)
+    bus = Bus(settings.kafka_bootstrap_servers, "ingest", settings.replica)
+    known = Known(Stories())
+    bus.project(DocumentIngested, known.on_document)
+    bus.project(SourcePolled, known.on_poll)
+    quarantine = Quarantine(settings.objects, utc_now)
+    intake = Intake(bus.publish, ObjectStore(settings.objects), known, quarantine, utc_now)
+    fetcher = Fetcher(Allowed(config.allow_hosts))
+
+    def secret(name: str) -> str:
+        return os.environ.get(name, "")
+
+    def task_of(source: Source) -> SourceTask:
+        return SourceTask(source, reader_of(source, fetcher, secret), intake, bus.publish, known, utc_now)
+
+    poller = Poller(config, task_of, fetcher.allow)
+
+    async def prepare() -> None:
+        # names are looked up in these threads: a few that hang must not hold up the cleaning of texts
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="ingest"))
+
+    async def poll() -> None:
+        await poller.run(service.caught_up, settings.config, settings.config_check_s)
+
+    service = Service(
+        "ingest",
+        settings,
+        bus,
+        routes=Api(poller, intake, known, quarantine).routes(),
+        background=[poll],
+        prepare=prepare,
+        finish=fetcher.close,
+    )
+    return service

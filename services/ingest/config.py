@@ -1,0 +1,180 @@
+"""feedloop.yaml: which sources are read and which hosts may be. Everything wrong in it is one line that names the key and what is allowed."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from shared.errors import ConfigError
+from shared.events import SourceRef, digest_of
+
+MINUTE = 60.0
+_UNITS = {"s": 1.0, "m": MINUTE, "h": 60 * MINUTE, "d": 24 * 60 * MINUTE}
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+
+
+def seconds(value: Any) -> float:
+    """Seconds of 900, "900", "30s", "15m", "2h" or "1d". Raises ValueError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
+    if not match or not 1 <= (result := float(match[1]) * _UNITS[match[2] or "s"]) <= 30 * _UNITS["d"]:
+        raise ValueError(f"{value!r} is no interval: write seconds, or 30s, 15m, 2h, 1d (1 second to 30 days)")
+    return result
+
+
+class _Source(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,80}$", description="stable name; keys the cursor")
+    title: str = Field(default="", max_length=200)
+    collection: str = Field(default="news", pattern=r"^[a-z][a-z0-9_-]{0,40}$")
+    interval: Annotated[float, BeforeValidator(seconds)] = 15 * MINUTE
+
+    def place(self) -> str:
+        """Where it is read from, for people; never holds a password."""
+        raise NotImplementedError
+
+    @property
+    def source_id(self) -> str:
+        kind = getattr(self, "kind", "")
+        return self.id or f"{kind}-{digest_of(kind, self.place())[:12]}"
+
+    @property
+    def ref(self) -> SourceRef:
+        kind: Literal["feed", "mail"] = "feed" if getattr(self, "kind", "") == "feed" else "mail"
+        return SourceRef(id=self.source_id, kind=kind, title=self.title or self.place())
+
+
+class FeedSource(_Source):
+    """RSS, Atom, RDF or JSON Feed at an address."""
+
+    kind: Literal["feed"]
+    url: str
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http or https address")
+        return value
+
+    def place(self) -> str:
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+class MboxSource(_Source):
+    """A file of mails, new ones appended."""
+
+    kind: Literal["mbox"]
+    path: Path
+
+    def place(self) -> str:
+        return str(self.path)
+
+
+class MaildirSource(_Source):
+    """A folder with new/ and cur/, a file a mail."""
+
+    kind: Literal["maildir"]
+    path: Path
+
+    def place(self) -> str:
+        return str(self.path)
+
+
+class ImapSource(_Source):
+    """A folder of a mail server. The password comes from the environment variable that `password_env` names."""
+
+    kind: Literal["imap"]
+    host: str
+    port: int = Field(default=993, ge=1, le=65535)
+    tls: bool = True
+    user: str
+    password_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    folder: str = "INBOX"
+
+    def place(self) -> str:
+        return f"{self.user} at {self.host}:{self.port}/{self.folder}"
+
+
+Source = FeedSource | MboxSource | MaildirSource | ImapSource
+KINDS: dict[str, type[_Source]] = {"feed": FeedSource, "mbox": MboxSource, "maildir": MaildirSource, "imap": ImapSource}
+
+
+class IngestConfig(BaseModel):
+    """The whole file. `allow_hosts` are host names, addresses or CIDR ranges that may be fetched although they are not global."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sources: tuple[Annotated[Source, Field(discriminator="kind")], ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            try:
+                ipaddress.ip_network(host, strict=False)
+            except ValueError:
+                if not _HOST_NAME.fullmatch(host) or re.fullmatch(r"[\d.]+", host):
+                    raise ValueError(f"{host!r} is no host name, address or CIDR range such as 127.0.0.0/8") from None
+        return value
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> "IngestConfig":
+        seen: set[str] = set()
+        for source in self.sources:
+            if source.source_id in seen:
+                raise ValueError(f"two sources have the id {source.source_id!r}: give one of them another `id`")
+            seen.add(source.source_id)
+        return self
+
+
+def load(path: Path) -> IngestConfig:
+    """Read the file; relative paths in it are relative to its folder. Raises ConfigError in one line."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is not there: copy feedloop.example.yaml to it, or name yours in FEEDLOOP_CONFIG") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} can't be read: {' '.join(str(error).split())}") from error
+    try:
+        config = IngestConfig.model_validate(data if data is not None else {})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error, data)}") from error
+    return config.model_copy(update={"sources": tuple(_anchored(source, path.resolve().parent) for source in config.sources)})
+
+
+def _anchored(source: Source, folder: Path) -> Source:
+    if isinstance(source, MboxSource | MaildirSource):
+        # the id is fixed first: it must not depend on where the file with the sources happens to lie
+        return source.model_copy(update={"id": source.source_id, "title": source.ref.title, "path": folder / source.path.expanduser()})
+    return source
+
+
+def _explain(error: ValidationError, data: Any) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    if len(where) > 2 and where[0] == "sources" and where[2] in KINDS:
+        kind = where.pop(2)
+        fields = KINDS[kind].model_fields
+    else:
+        kind, fields = "", IngestConfig.model_fields
+    if not isinstance(data, dict):
+        return f"the file must be a mapping with {' and '.join(IngestConfig.model_fields)}"
+    key = ".".join(where) or "the file"
+    if first["type"] == "extra_forbidden":
+        return f"{key} is not known{f' for kind {kind}' if kind else ''}; allowed: {', '.join(fields)}"
+    if first["type"].startswith("union_tag"):
+        return f"{key}.kind must be one of {', '.join(KINDS)}"
+    if first["type"] == "missing":
+        return f"{key} is missing; {f'kind {kind} has' if kind else 'allowed:'} {', '.join(fields)}"
+    field = fields.get(where[-1]) if where else None
+    choices = get_args(field.annotation) if field and field.annotation and hasattr(field.annotation, "__args__") else ()
+    allowed = f" (allowed: {', '.join(map(str, choices))})" if choices and all(isinstance(c, str) for c in choices) else ""
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{allowed}"

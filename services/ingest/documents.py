@@ -1,0 +1,78 @@
+"""A raw item becomes a clean Document: ids, version, text, title, dates, language. Pure but for the object store, where long texts go."""
+
+import re
+from datetime import UTC, datetime
+
+from services.ingest.items import RawItem, Unusable
+from services.ingest.markup import MAX_LINKS, Page, read_html
+from services.ingest.text import clean, first_sentence, one_line, plain_title
+from services.ingest.urls import MAX_URL, canonical
+from shared.events import DocumentIngested, Link, ObjectRef, SourceRef, digest_of
+from shared.objects import ObjectStore
+
+WHOLE_TEXT = 60_000  # characters that travel inline; a feedback event carries a text twice, and Kafka takes 1 MB
+INLINE_TEXT = 20_000  # of a longer text, the beginning that travels; the whole lies in the object store
+_TAG = re.compile(r"<(/?(p|br|div|a|b|i|em|strong|ul|ol|li|span|h[1-6]|table|img|html|body|script|style|blockquote)\b[^<>]*|!--)", re.I)
+_LANGUAGE_FROM, _LANGUAGE_OF = 20, 2_000  # characters: fewer tell nothing, more tell no more
+_EPOCH = datetime(1970, 1, 2, tzinfo=UTC)
+
+
+def document_of(item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore) -> DocumentIngested:
+    """The document; its story is its own until services.ingest.stories finds an older one. CPU-bound and writes: call it in a thread.
+
+    Raises Unusable for an item without any words, TransientError where the object store can't be written.
+    """
+    url = canonical(item.url)
+    page = read_html(item.body, url) if item.markup or _TAG.search(item.body[:20_000]) else Page(clean(item.body))
+    text = page.text
+    title = plain_title(item.title) or first_sentence(text)
+    if not any(character.isalnum() for character in title):
+        title = first_sentence(text)
+    if not any(character.isalnum() for character in title + text):
+        raise Unusable("no-text", "the item has neither a title nor a text")
+    version = digest_of(title, text)
+    identity = digest_of("doc", _key(item, source, url) or version)[:24]
+    published = item.published
+    reference: ObjectRef | None = None
+    if len(text) > WHOLE_TEXT:
+        reference, text = store.put(text.encode(), ".txt"), text[:INLINE_TEXT]
+    return DocumentIngested(
+        id=identity,
+        version=version,
+        source=source,
+        title=title or url or "untitled",
+        text=text,
+        text_ref=reference,
+        url=url,
+        author=one_line(item.author, 200),
+        links=_links(item.links or page.links, url),
+        language=_language(f"{title}\n{text}"),
+        published_at=published if published is not None and _EPOCH <= published <= received else received,
+        received_at=received,
+        story=identity,
+        collection=collection,
+    )
+
+
+def _key(item: RawItem, source: SourceRef, url: str) -> str:
+    """What names the item: a mail's Message-ID everywhere, a feed's id within its source, else the address. Empty where nothing does."""
+    if item.key:
+        return f"mail\n{item.key}" if source.kind == "mail" else f"{source.kind}\n{source.id}\n{item.key}"
+    return f"url\n{url}" if url else ""
+
+
+def _links(links: tuple[Link, ...], own: str) -> list[Link]:
+    found: dict[str, Link] = {}
+    for link in links:
+        address = canonical(link.url)
+        if address and address != own and len(address) <= MAX_URL:
+            found.setdefault(address, Link(url=address, text=one_line(link.text, 150)))
+    return list(found.values())[:MAX_LINKS]
+
+
+def _language(text: str) -> str:
+    if len(text.strip()) < _LANGUAGE_FROM:
+        return ""
+    import py3langid
+
+    return str(py3langid.classify(text[:_LANGUAGE_OF])[0])

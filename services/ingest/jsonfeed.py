@@ -1,0 +1,58 @@
+"""JSON Feed 1.0 and 1.1 (jsonfeed.org), leniently: a field of the wrong type is passed over, an entry that is no object is refused alone."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from services.ingest.items import RawItem, Refused, Unusable
+from services.ingest.text import decode
+
+
+def parse_json_feed(data: bytes) -> tuple[str, list[RawItem | Refused]]:
+    """The feed's title and its items. Raises Unusable where it is not JSON or no JSON Feed."""
+    try:
+        feed = json.loads(decode(data).lstrip("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise Unusable("not-a-feed", f"broken JSON: {error}") from error
+    if not isinstance(feed, dict) or not isinstance(feed.get("items"), list):
+        raise Unusable("not-a-feed", "JSON, but no JSON Feed: it has no list `items`")
+    if "jsonfeed.org" not in _text(feed.get("version")):
+        raise Unusable("not-a-feed", "JSON, but no JSON Feed: `version` must name jsonfeed.org")
+    author = _author(feed)
+    return _text(feed.get("title")), [_item(entry, author) for entry in feed["items"]]
+
+
+def _item(entry: Any, feed_author: str) -> RawItem | Refused:
+    raw = json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace")
+    if not isinstance(entry, dict):
+        return Refused("unreadable", "an item of the JSON Feed is not an object", raw)
+    markup = _text(entry.get("content_html"))
+    return RawItem(
+        key=_text(entry.get("id")),
+        title=_text(entry.get("title")),
+        body=markup or _text(entry.get("content_text")) or _text(entry.get("summary")),
+        markup=bool(markup),
+        url=_text(entry.get("url")) or _text(entry.get("external_url")),
+        author=_author(entry) or feed_author,
+        published=_date(entry.get("date_published")) or _date(entry.get("date_modified")),
+        raw=raw,
+    )
+
+
+def _text(value: Any) -> str:
+    # ids may be numbers in 1.0 feeds: they count as their text
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _author(thing: dict[str, Any]) -> str:
+    authors = thing.get("authors")  # 1.1
+    authors = authors if isinstance(authors, list) else [thing.get("author")]  # 1.0
+    return ", ".join(name for author in authors if isinstance(author, dict) and (name := _text(author.get("name"))))
+
+
+def _date(value: Any) -> datetime | None:
+    try:
+        parsed = datetime.fromisoformat(_text(value).strip())
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

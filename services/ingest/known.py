@@ -1,0 +1,65 @@
+"""What has been told already: a view in memory of documents.ingested and sources.polled, rebuilt from the topics at every start."""
+
+import asyncio
+from collections import OrderedDict
+
+from services.ingest.stories import Stories, signature
+from shared.events import DocumentIngested, SourcePolled
+
+MAX_VERSIONS = 100_000  # documents whose version is remembered
+MAX_DOCUMENTS = 10_000  # documents that can be replayed
+MAX_CHARACTERS = 50_000_000  # of their texts together
+
+
+class Known:
+    """`on_document` and `on_poll` are fed by the bus and, at once, by the intake itself: both are idempotent."""
+
+    def __init__(self, stories: Stories) -> None:
+        self.stories = stories
+        self.polls: dict[str, SourcePolled] = {}
+        self._versions: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._documents: OrderedDict[str, DocumentIngested] = OrderedDict()
+        self._characters = 0
+        self._counts: dict[str, int] = {}
+
+    async def on_document(self, event: DocumentIngested) -> None:
+        if self.tells(event):
+            found = await asyncio.to_thread(signature, event.title, event.text)
+            self.remember(event)
+            self.stories.add(event.id, found, event.story)
+
+    def on_poll(self, event: SourcePolled) -> None:
+        self.polls[event.source.id] = event
+
+    def tells(self, event: DocumentIngested) -> bool:
+        """Whether this version is news, from this source. Two sources that tell one address differently do not take turns for ever."""
+        return self._versions.get((event.id, event.source.id)) != event.version
+
+    def remember(self, event: DocumentIngested) -> None:
+        if not self.tells(event):
+            return
+        key = (event.id, event.source.id)
+        if key not in self._versions:
+            self._counts[event.source.id] = self._counts.get(event.source.id, 0) + 1
+        self._versions[key] = event.version
+        self._versions.move_to_end(key)
+        if len(self._versions) > MAX_VERSIONS:
+            self._versions.popitem(last=False)
+        self._drop(event.id)
+        self._documents[event.id] = event
+        self._characters += len(event.text)
+        while len(self._documents) > MAX_DOCUMENTS or self._characters > MAX_CHARACTERS:
+            self._drop(next(iter(self._documents)))
+
+    def document(self, identity: str) -> DocumentIngested | None:
+        """The newest version, while it is among the documents that are held for replay."""
+        return self._documents.get(identity)
+
+    def count(self, source: str) -> int:
+        """Documents of a source since the topic's beginning."""
+        return self._counts.get(source, 0)
+
+    def _drop(self, identity: str) -> None:
+        gone = self._documents.pop(identity, None)
+        if gone is not None:
+            self._characters -= len(gone.text)

@@ -1,0 +1,132 @@
+"""HTML to clean text and links. What comes out is text: no tag, script or handler can survive, for nothing but characters is taken over."""
+
+import copy
+import html as entities
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin
+
+from services.ingest.hidden import remove_hidden
+from services.ingest.text import clean, one_line
+from services.ingest.urls import canonical
+from shared.events import Link
+
+MAX_LINKS = 60
+_BLOCKS = frozenset(
+    "address article aside blockquote br dd div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section table tr ul"
+    " body html caption thead tbody tfoot details summary center".split()
+)
+_PARAGRAPHS = frozenset("p blockquote h1 h2 h3 h4 h5 h6 table ul ol pre article section".split())
+_QUOTES = (
+    "//blockquote[@type='cite']|//*[contains(concat(' ',normalize-space(@class),' '),' gmail_quote ')]"
+    "|//*[contains(concat(' ',normalize-space(@class),' '),' gmail_signature ')]|//*[@id='divRplyFwdMsg' or @id='appendonsend']"
+    "|//*[contains(@class,'moz-cite-prefix') or contains(@class,'yahoo_quoted') or contains(@class,'moz-signature')]"
+)
+_EXTRACT_FROM = 1_500  # characters: below it a text is an excerpt, not a page with things around it
+_EXTRACT_TO = 1_000_000  # above it finding the main text would take long, and all is kept
+_LEAST_SHARE = 0.5  # an extraction that keeps less of the words has mistaken the text for decoration
+
+
+@dataclass(frozen=True)
+class Page:
+    """The text and the links (http and https only, canonical, in order) of a piece of HTML."""
+
+    text: str
+    links: tuple[Link, ...] = ()
+
+
+def read_html(html: str, base: str = "", *, mail: bool = False) -> Page:
+    """Text and links of a page or fragment. In a mail the marked-up quotes and signatures go too. Never raises for odd HTML."""
+    from lxml import etree
+    from lxml import html as lxml_html
+
+    html = html.replace("\x00", "")
+    if not html.strip():
+        return Page("")
+    try:
+        # bytes, because lxml refuses text with an encoding declaration; a wrapper, because bare text before a tag must not be lost
+        parser = lxml_html.HTMLParser(encoding="utf-8", huge_tree=True)
+        tree = lxml_html.document_fromstring(html.encode("utf-8", "replace"), parser=parser)
+        remove_hidden(tree)
+        if mail:
+            tree = _without_quotes(tree)
+        links = _links(tree, base)
+        text = _flat(tree)
+        if len(text) >= _EXTRACT_FROM and len(html) <= _EXTRACT_TO:
+            text = _main_text(tree, text)
+    except (etree.LxmlError, ValueError, AssertionError, RecursionError):
+        return Page(_stripped(html))
+    return Page(clean(text), links)
+
+
+def _main_text(tree: Any, whole: str) -> str:
+    """The main text by trafilatura, unless it takes too little for it."""
+    import trafilatura
+    from lxml import etree
+
+    try:
+        source = etree.tostring(tree, encoding="unicode", method="html")
+        found = trafilatura.extract(source, fast=True, include_comments=False, include_tables=True) or ""
+    except Exception:  # noqa: BLE001 a third party's parser on hostile input: whatever it raises, the whole text is a good answer
+        return whole
+    return found if len(found) >= _LEAST_SHARE * len(whole) else whole
+
+
+def _without_quotes(tree: Any) -> Any:
+    """The tree without quoted mails and signatures; as it was where nothing else is in it (a forwarded mail)."""
+    if not tree.xpath(_QUOTES):
+        return tree
+    own = copy.deepcopy(tree)
+    for element in own.xpath(_QUOTES):
+        if element.getparent() is not None:
+            element.drop_tree()
+    return own if _flat(own) else tree
+
+
+def _flat(tree: Any) -> str:
+    """All text, blocks on lines of their own. Walks without recursion: nesting may be deep."""
+    from lxml import etree
+
+    out: list[str] = []
+    for event, element in etree.iterwalk(tree, events=("start", "end")):
+        if not isinstance(element.tag, str):
+            if event == "end" and element.tail:
+                out.append(_spaced(element.tail))
+            continue
+        if element.tag in _BLOCKS:
+            out.append("\n\n" if element.tag in _PARAGRAPHS else "\n")
+        elif event == "end" and element.tag in ("td", "th"):
+            out.append(" ")
+        if event == "start" and element.text:
+            out.append(element.text if element.tag == "pre" else _spaced(element.text))
+        elif event == "end" and element.tail:
+            out.append(_spaced(element.tail))
+    return clean("".join(out))
+
+
+def _spaced(text: str) -> str:
+    return text.replace("\n", " ").replace("\r", " ")
+
+
+def _links(tree: Any, base: str) -> tuple[Link, ...]:
+    found: dict[str, Link] = {}
+    for anchor in tree.iter("a"):
+        href = (anchor.get("href") or "").strip()
+        if not href or href.startswith("#"):
+            continue
+        try:
+            url = canonical(urljoin(base, href))
+        except ValueError:
+            continue
+        if url and url not in found:
+            found[url] = Link(url=url, text=one_line("".join(anchor.itertext()), 150))
+            if len(found) >= MAX_LINKS:
+                break
+    return tuple(found.values())
+
+
+def _stripped(html: str) -> str:
+    """The plainest way: all tags off. For what no HTML parser takes."""
+    import nh3
+
+    return clean(entities.unescape(nh3.clean(html, tags=set(), clean_content_tags={"script", "style"}, strip_comments=True)))

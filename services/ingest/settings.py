@@ -1,0 +1,15 @@
+"""The environment of ingest. What is polled stands in a file of the user's (feedloop.yaml), not here."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """FEEDLOOP_CONFIG names the file with the sources; the rest is shared by all services."""
+
+    http_port: int = Field(default=8081, ge=0, le=65535)
+    config: Path = Field(default=Path("feedloop.yaml"), description="the file that lists the sources")
+    config_check_s: float = Field(default=2.0, gt=0, description="seconds between looks at the file for a change")

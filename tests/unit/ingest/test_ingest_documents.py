@@ -1,0 +1,110 @@
+"""Documents: ids, versions, dates, titles, long texts, stories."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from services.ingest.documents import INLINE_TEXT, document_of
+from services.ingest.items import RawItem, Unusable
+from services.ingest.stories import Stories, signature
+from shared.events import DocumentIngested, SourceRef
+from shared.objects import ObjectStore
+from tests.unit.ingest.conftest import NOW, World
+
+FEED, OTHER, MAIL = SourceRef(id="f", kind="feed"), SourceRef(id="g", kind="feed"), SourceRef(id="m", kind="mail")
+ITEM = RawItem(
+    key="1", title="Dam opened", body="The dam above Pellara was opened on Friday.", url="https://e.org/1?utm_source=x", raw=b"raw"
+)
+STORY = (
+    "The harbour of Pellara stays closed until Monday. A storm tore two ships from their moorings on Friday night, the port authority said. "
+    "No one was hurt, but the oil terminal lost power for six hours. Divers will look at the breakwater as soon as the wind drops, and the "
+    "ministry of transport has promised money for a new one. Fishermen say that they warned of the cracks two years ago."
+)
+
+
+def make(item: RawItem, world: World, source: SourceRef = FEED) -> DocumentIngested:
+    return document_of(item, source, "news", NOW, world.store)
+
+
+def test_ids_are_stable_and_an_edit_keeps_them(world: World) -> None:
+    first, again, edited = make(ITEM, world), make(ITEM, world), make(replace(ITEM, body="Another text."), world)
+    assert first == again
+    assert edited.id == first.id and edited.version != first.version
+    assert first.url == "https://e.org/1"
+
+
+def test_what_names_a_document(world: World) -> None:
+    assert make(ITEM, world).id != make(ITEM, world, OTHER).id, "a feed's id means something in that feed only"
+    bare = replace(ITEM, key="")
+    assert make(bare, world).id == make(bare, world, OTHER).id, "one address is one document"
+    assert make(ITEM, world, MAIL).id == make(ITEM, world, SourceRef(id="m2", kind="mail")).id, "a mail in two folders is one"
+    nameless = replace(bare, url="")
+    assert make(nameless, world).id == make(nameless, world, OTHER).id != make(bare, world).id
+
+
+def test_dates(world: World) -> None:
+    past = NOW - timedelta(days=1)
+    assert make(replace(ITEM, published=past), world).published_at == past
+    for wrong in (None, NOW + timedelta(seconds=1), NOW.replace(year=1903)):
+        assert make(replace(ITEM, published=wrong), world).published_at == NOW
+
+
+def test_title_language_and_emptiness(world: World) -> None:
+    untitled = make(replace(ITEM, title=" ", body="<p>It rained all night. Then it stopped.</p>", markup=True), world)
+    assert (untitled.title, untitled.language) == ("It rained all night.", "en")
+    assert make(replace(ITEM, title="Kurz", body=""), world).language == ""
+    assert make(replace(ITEM, body="Der Hafen bleibt wegen des Sturms bis Montag geschlossen."), world).language == "de"
+    for empty in ("", "<p> </p>", "<script>alert(1)</script>", "\u200b"):
+        with pytest.raises(Unusable) as error:
+            make(replace(ITEM, title="", body=empty, markup=True), world)
+        assert error.value.reason == "no-text"
+
+
+def test_a_long_text_travels_by_reference(world: World) -> None:
+    text = "Numbered sentence of a very long letter. " * 150_000
+    document = make(replace(ITEM, body=text), world)
+    assert len(document.text) == INLINE_TEXT and document.text_ref is not None
+    assert world.store.get(document.text_ref).decode() == text.strip()
+    assert len(document.model_dump_json()) < 100_000
+
+
+def test_the_same_story_has_one_id_and_another_has_its_own(world: World) -> None:
+    stories = Stories()
+    stories.add("first", signature("Storm closes harbour", STORY), "first")
+    retold = signature("Storm closes the harbour", STORY.replace("Friday night", "Friday evening") + " More to come.")
+    assert stories.story_of("second", retold) == "first"
+    stories.add("second", retold, "first")
+    assert stories.story_of("third", signature("Storm closes harbour", STORY)) == "first"
+    other = signature(
+        "Tea tariffs return", "The Lake States and Somarra failed to agree on tea, and the old tariffs return on Monday, ministers said."
+    )
+    assert stories.story_of("other", other) == "other"
+    assert stories.story_of("short", signature("Read more", "")) == "short"
+
+
+def test_the_index_is_bounded_and_forgets_the_oldest() -> None:
+    stories = Stories(most=3)
+    marks = [
+        signature(f"Title {n}", f"{n} {n + 1} {n + 2} words that differ {n * 7} {n * 11} {n * 13} {n * 17} in every text")
+        for n in range(10)
+    ]
+    for n, mark in enumerate(marks):
+        stories.add(str(n), mark, str(n))
+    assert len(stories._documents) == 3 and all(len(table) <= 3 for table in stories._bands)
+
+
+async def test_feed_and_mail_of_one_story_before_and_after_a_restart(world: World) -> None:
+    told = RawItem(key="a", title="Storm closes harbour", body=STORY)
+    (first,) = (await world.intake.take([told], FEED, "news")).published
+    (second,) = (await world.intake.take([replace(told, key="b", title="Harbour: storm closes it")], MAIL, "news")).published
+    assert first.story == first.id == second.story != second.id
+    after = await world.restarted()
+    (third,) = (await after.intake.take([replace(told, key="c")], OTHER, "news")).published
+    assert third.story == first.id
+
+
+def test_the_store_is_not_touched_for_short_texts(tmp_path, world: World) -> None:  # type: ignore[no-untyped-def]
+    store = ObjectStore(str(tmp_path / "none"))
+    assert document_of(ITEM, FEED, "news", NOW, store).text_ref is None
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,106 @@
+"""Feeds as they come: formats, broken ones, hostile ones."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from services.ingest.feeds import Parsed, parse_feed
+from services.ingest.items import RawItem, Refused, Unusable
+from tests.unit.ingest.conftest import item, rss
+
+ATOM = b"""<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom"><title>A</title><author><name>Desk</name></author>
+<entry><id>tag:e.org,1</id><title type="html">One &amp;amp; two</title><link rel="alternate" href="http://e.org/1"/>
+<updated>2026-11-01T10:00:00+02:00</updated><summary>short</summary><content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>The long one.</p></div>
+</content></entry></feed>"""
+RDF = b"""<?xml version="1.0"?><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/"
+xmlns:dc="http://purl.org/dc/elements/1.1/"><channel rdf:about="http://e.org/"><title>R</title></channel><item rdf:about="http://e.org/1">
+<title>T</title><link>http://e.org/1</link><description>D</description><dc:date>2026-11-01T10:00:00Z</dc:date></item></rdf:RDF>"""
+
+
+def only(parsed: Parsed) -> RawItem:
+    assert len(parsed.items) == 1 and isinstance(parsed.items[0], RawItem)
+    return parsed.items[0]
+
+
+def test_atom() -> None:
+    entry = only(parse_feed(ATOM))
+    assert (entry.key, entry.url, entry.author) == ("tag:e.org,1", "http://e.org/1", "Desk")
+    assert entry.published == datetime(2026, 11, 1, 8, tzinfo=UTC)
+    assert "The long one." in entry.body
+
+
+def test_rdf_and_rss() -> None:
+    assert only(parse_feed(RDF)).published == datetime(2026, 11, 1, 10, tzinfo=UTC)
+    entry = only(parse_feed(rss(item("g1", "T", "<p>x</p>", "<pubDate>Sat, 21 Nov 2026 10:00:00 +0100</pubDate>"))))
+    assert (entry.key, entry.title, entry.published) == ("g1", "T", datetime(2026, 11, 21, 9, tzinfo=UTC))
+
+
+def test_json_feed() -> None:
+    feed = {
+        "version": "https://jsonfeed.org/version/1.1",
+        "title": "J",
+        "authors": [{"name": "Desk"}],
+        "items": [
+            {"id": 7, "content_text": "plain <b>", "url": "http://e.org/7", "date_published": "2026-11-01T10:00:00+01:00"},
+            {"id": "8", "content_html": "<p>rich</p>", "author": {"name": "Ann"}, "date_published": "nonsense", "title": None},
+            "not an object",
+        ],
+    }
+    parsed = parse_feed(json.dumps(feed).encode(), "application/feed+json")
+    first, second, third = parsed.items
+    assert isinstance(first, RawItem) and isinstance(second, RawItem) and isinstance(third, Refused)
+    assert (first.key, first.markup, first.author, first.published) == ("7", False, "Desk", datetime(2026, 11, 1, 9, tzinfo=UTC))
+    assert (second.markup, second.author, second.published, second.title) == (True, "Ann", None, "")
+
+
+def test_entity_bomb_is_refused() -> None:
+    bomb = '<!DOCTYPE lolz [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;&b;">]>'
+    for data in (
+        rss(item("1", "&c;", "x"), head=f'<?xml version="1.0"?>{bomb}'),
+        rss(
+            item("1", "T", "x"),
+            head='<?xml version="1.0"?><!-- <rss> --><!DOCTYPE rss SYSTEM "a>b" [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+        ),
+        rss(item("1", "T", "x"), head=f'<?xml version="1.0" encoding="utf-16"?>{bomb}').decode().encode("utf-16"),
+    ):
+        with pytest.raises(Unusable, match="entities") as error:
+            parse_feed(data)
+        assert error.value.reason == "entities"
+
+
+def test_a_plain_doctype_and_an_article_on_entities_pass() -> None:
+    doctype = '<!DOCTYPE rss PUBLIC "-//Netscape Communications//DTD RSS 0.91//EN" "http://my.netscape.com/publish/formats/rss-0.91.dtd">'
+    assert only(parse_feed(rss(item("1", "T", "About <!DOCTYPE x [<!ENTITY y 'z'>]> attacks"), head=doctype))).title == "T"
+
+
+def test_broken_xml_is_salvaged_and_said() -> None:
+    parsed = parse_feed(rss(item("1", "First", "text & more <p>unclosed"), "<item><title>Second & last</title><guid>2</guid>"))
+    assert [entry.title for entry in parsed.items if isinstance(entry, RawItem)] == ["First", "Second & last"]
+    assert "broken" in parsed.note and "2 items" in parsed.note
+
+
+def test_wrong_charset() -> None:
+    data = rss(item("1", "Zürich wählt", "x")).decode().encode("cp1252")
+    assert only(parse_feed(data)).title == "Zürich wählt"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<html><body>hello</body></html>", "HTML page"),
+        (b"", "neither"),
+        (b'{"items": []}', "jsonfeed.org"),
+        (b'{"a": ', "broken JSON"),
+        (b'{"a":' * 100_000, "broken JSON"),
+        (b"\x00\xff\xfe\x00", "neither"),
+    ],
+)
+def test_what_is_no_feed(data: bytes, words: str) -> None:
+    with pytest.raises(Unusable, match=words):
+        parse_feed(data)
+
+
+def test_one_id_for_all_items_names_none_of_them() -> None:
+    parsed = parse_feed(rss(item("same", "A", "a", "<link>http://e.org/a</link>"), item("same", "B", "b", "<link>http://e.org/b</link>")))
+    assert len({entry.key for entry in parsed.items if isinstance(entry, RawItem)}) == 2

@@ -1,0 +1,125 @@
+"""HTML, characters and addresses: only what a person reads comes through."""
+
+import pytest
+
+from services.ingest.markup import read_html
+from services.ingest.text import clean, decode, first_sentence, plain_title
+from services.ingest.urls import canonical
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<div style='display:none'>OBEY</div>",
+        "<div style='DISPLAY : NONE !important'><p>x <b>OBEY</b></p></div>",
+        "<span style='font-size:0'>OBEY</span>",
+        "<span style='font-size: 0px; color:red'><i>OBEY</i></span>",
+        "<span style='font-size:0'><i style='font-size:2em'>OBEY</i></span>",
+        "<p style='color:#ffffff'>OBEY</p>",
+        "<p style='color: white'><b>OBEY</b></p>",
+        "<font color='#fff'>OBEY</font>",
+        "<p hidden>OBEY</p>",
+        "<p style='visibility:hidden'>OBEY</p>",
+        "<p style='opacity:0'>OBEY</p>",
+        "<p style='position:absolute;left:-9999px'>OBEY</p>",
+        "<div style='max-height:0;overflow:hidden'>OBEY</div>",
+        "<style>.ph{display:none}</style><div class='a ph'>OBEY</div>",
+        "<style>#ph, td.x { display : none }</style><div id='ph'>OBEY</div>",
+        "<!-- OBEY -->",
+        "<script>OBEY</script>",
+        "<style>OBEY</style>",
+        "<template>OBEY</template>",
+        "<noscript>OBEY</noscript>",
+        "<svg><text>OBEY</text></svg>",
+        "<textarea>OBEY</textarea>",
+        "<select><option>OBEY</option></select>",
+        "\U000e004f\U000e0042",
+    ],
+)
+def test_what_nobody_sees_is_gone_and_the_rest_stays(hidden: str) -> None:
+    text = read_html(f"<p>The dam was opened on Friday.</p>{hidden}<p>No one was hurt.</p>").text
+    assert "OBEY" not in text
+    assert not any(ord(character) >= 0xE0000 for character in text)
+    assert text == "The dam was opened on Friday.\n\nNo one was hurt."
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "<td style='font-size:0px'><div style='font-size:13px'>SEEN</div></td>",
+        "<a style='background:#0055aa;color:#ffffff' href='https://e.org/'>SEEN</a>",
+        "<table bgcolor='#000000'><tr><td style='color:#fff'>SEEN</td></tr></table>",
+        "<style>@media (max-width:400px){.m{display:none}}</style><p class='m'>SEEN</p>",
+        "<p style='font-size:10px'>SEEN</p>",
+        "<p style='opacity:0.9'>SEEN</p>",
+        "<p style='background-color:white'>SEEN</p>",
+    ],
+)
+def test_what_is_seen_stays(shown: str) -> None:
+    assert "SEEN" in read_html(f"<p>Before.</p>{shown}").text
+
+
+def test_no_tag_or_handler_survives() -> None:
+    page = read_html(
+        "<p onclick='evil()'>One &lt;b&gt; two</p><img src=x onerror=evil()><a href='javascript:evil()'>three</a><iframe src='//e'></iframe>"
+    )
+    assert page.text == "One <b> two\n\nthree"
+    assert page.links == ()
+
+
+def test_links_keep_their_words_and_lose_their_trackers() -> None:
+    page = read_html("<p><a href='/a?utm_source=n&amp;id=1#x'>The <b>report</b></a> <a href='ftp://e.org/'>f</a></p>", "https://e.org/feed")
+    assert [(link.url, link.text) for link in page.links] == [("https://e.org/a?id=1", "The report")]
+
+
+def test_a_long_page_loses_its_menu_but_no_paragraph() -> None:
+    body = "".join(f"<p>Paragraph {n} tells how the council of the harbour town voted on its budget, and why.</p>" for n in range(40))
+    text = read_html(f"<html><body><nav><a href='/'>Home</a><a href='/n'>News</a></nav><article>{body}</article></body></html>").text
+    assert all(f"Paragraph {n} " in text for n in range(40))
+
+
+def test_deep_nesting_and_junk_end_without_an_error() -> None:
+    assert read_html("<p>start</p>" + "<div>" * 5000 + "end" + "</div>" * 5000).text.startswith("start")
+    assert "x" in read_html("<<<>>><p> x </b></i>").text
+    assert read_html("\x00 ").text == ""
+
+
+def test_charsets_that_lie() -> None:
+    assert decode("Zürich – ok".encode(), "iso-8859-1") == "Zürich – ok"
+    assert decode("Zürich – ok".encode("cp1252"), "utf-8") == "Zürich – ok"
+    assert decode("Zürich".encode("latin-1"), "no-such-charset") == "Zürich"
+    assert decode("まみむ".encode("iso-2022-jp"), "iso-2022-jp") == "まみむ"
+    assert decode(b"\x81\x8d\xff", "utf-8")
+
+
+def test_clean_characters() -> None:
+    assert clean("a\u200bb\u202ec\ufeff\x00 d\r\n\r\n\r\n\r\ne\u00a0 f") == "abc d\n\ne f"
+    assert clean("e\u0301") == "\u00e9"
+    assert "\ud800" not in clean("x\ud800y")
+
+
+def test_titles() -> None:
+    assert plain_title("A &amp; B <b>bold</b>\n next") == "A & B bold next"
+    assert plain_title("1 < 2 and 3 > 2") == "1 < 2 and 3 > 2"
+    assert first_sentence("It rained. Then not.") == "It rained."
+    assert len(first_sentence("word " * 100)) <= 120
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("HTTPS://Example.ORG:443/A?b=1&utm_medium=x&fbclid=2#frag", "https://example.org/A?b=1"),
+        ("http://e.org", "http://e.org/"),
+        ("http://user:pw@e.org/x", "http://e.org/x"),
+        ("http://e.org/?gclid=1&mc_cid=2&mc_eid=3", "http://e.org/"),
+        ("http://e.org/a b", "http://e.org/a%20b"),
+        ("javascript:alert(1)", ""),
+        ("mailto:a@b.org", ""),
+        ("http://[bad", ""),
+        ("http://e.org:99999/", ""),
+        ("", ""),
+    ],
+)
+def test_canonical(url: str, expected: str) -> None:
+    assert canonical(url) == expected
+    assert canonical(expected) == expected
