@@ -5,7 +5,6 @@ event has a topic (shared.topics), a checked-in example and a checked-in schema 
 """
 
 import hashlib
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field

@@ -20,11 +20,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared import logs, metrics
 from shared.bus import Bus
 from shared.errors import FeedloopError, TransientError, one_line
+from shared.guard import TRANSIENT
 from shared.settings import ServiceSettings
 
 Check = Callable[[], Awaitable[str]]  # empty where all is well, else the reason in words
 Background = Callable[[], Awaitable[None]]
 M = TypeVar("M", bound=BaseModel)
+AWAY = tuple(kind for kind in TRANSIENT if kind is not TransientError)
 OPEN_PATHS = ("/health", "/ready", "/metrics")
 
 
@@ -66,7 +68,7 @@ class Service:
         starlette = Starlette(
             routes=[*own, *routes],
             lifespan=self._lifespan,
-            exception_handlers={HTTPException: _http_error, ValidationError: _bad_input, ValueError: _bad_input, FeedloopError: _failed},
+            exception_handlers={HTTPException: _http_error, ValidationError: _bad_input, ValueError: _bad_input, FeedloopError: _failed, **dict.fromkeys(AWAY, _away)},
         )
         self.app: ASGIApp = TokenRequired(starlette, settings.token, (*OPEN_PATHS, *open_paths))
 
@@ -168,6 +170,10 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 async def _bad_input(_: Request, error: Exception) -> Response:
     return Json({"error": one_line(error)}, status_code=422)
+
+
+async def _away(_: Request, error: Exception) -> Response:
+    return Json({"error": f"something this needs is away, try again: {type(error).__name__}: {one_line(error)}"}, status_code=503)
 
 
 async def _failed(_: Request, error: Exception) -> Response:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from deploy.local.stack import BUNDLED_MODEL, Stack, service_argv
 from deploy.local.state import State
 from shared.runner import Child, Supervisor
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 ROOT = Path(__file__).resolve().parent.parent.parent
 out = Console(highlight=False)
 
@@ -160,7 +163,14 @@ async def offer_folder(client: Client, folder: Path, profile: str) -> dict[str, 
     state = State(running_profile(profile) or profile)
     store = ObjectStore(os.environ.get("FEEDLOOP_OBJECTS") or str(state.objects))
     base = base_id(os.environ.get("FEEDLOOP_MODEL") or str(BUNDLED_MODEL))
-    manifest = Registry(store, state.folder / "models").publish(folder, "candidate", base, {"offered": datetime.now().astimezone().isoformat()})
+    with tempfile.TemporaryDirectory() as only:  # PEFT leaves a README and more beside an adapter; the registry takes what an engine needs
+        for name in ADAPTER_FILES:
+            try:
+                shutil.copy(folder / name, only)
+            except OSError as error:
+                raise LocalError(f"{folder} is no PEFT adapter: {name} can't be read ({error.strerror})") from error
+        facts = {"offered": datetime.now().astimezone().isoformat()}
+        manifest = Registry(store, state.folder / "models").publish(Path(only), "candidate", base, facts)
     return dict(await client.post("trainer", "/api/offer", {"digest": manifest.digest, "reason": f"offered: {folder.name}"}))
 
 

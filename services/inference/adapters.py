@@ -138,8 +138,6 @@ class Adapters:
         tasks = label_set().tasks
         if strange := {p.task for p in probes} - set(tasks):
             raise PermanentError(f"its known answers are of tasks that are not asked here: {', '.join(sorted(strange))}")
-        if strange := [probe.task for probe in probes if probe.task not in tasks]:
-            raise PermanentError(f"a known answer is to task {strange[0]!r}, which the label set does not have")
         answers = await asyncio.gather(*(self.enricher.label(tasks[p.task], p.title, p.text, served.name) for p in probes))
         agreed = sum(answer.label == probe.answer for answer, probe in zip(answers, probes, strict=True))
         telling = [(answer.label, probe) for answer, probe in zip(answers, probes, strict=True) if probe.answer != probe.base_answer]

@@ -16,6 +16,7 @@ ALIAS = "live"
 FIELDS = frozenset(
     "messages temperature max_tokens max_completion_tokens top_p seed stop response_format structured_outputs logprobs top_logprobs user".split()
 )
+CONSTRAINTS = frozenset(("choice", "json"))  # a grammar or pattern of a caller's could keep the engine busy for ever
 
 
 class Gateway:
@@ -43,6 +44,8 @@ class Gateway:
             raise HTTPException(404, f"no model {str(model)[:60]!r} here; the only one is {ALIAS!r}")
         if unknown := sorted(set(body) - FIELDS):
             raise HTTPException(422, f"{', '.join(unknown)}: not taken here; known are {', '.join(sorted(FIELDS))}")
+        if strange := sorted(set(body.get("structured_outputs") or {}) - CONSTRAINTS):
+            raise HTTPException(422, f"structured_outputs.{strange[0]}: not taken here; known are {', '.join(sorted(CONSTRAINTS))}")
         async with self.adapters.lease() as served:
             answer = await self.engine.chat({**body, "model": served.name})
         return Json({**answer, "model": served.name})

@@ -8,8 +8,8 @@ from services.inference.engine import UnknownModel
 from services.inference.enrich import Enricher
 from shared import metrics
 from shared.bus import Bus
-from shared.errors import TransientError
-from shared.events import DocumentEnriched, DocumentIngested, ModelPublished
+from shared.errors import PermanentError, TransientError, one_line
+from shared.events import BASE_DIGEST, DocumentEnriched, DocumentIngested, ModelPublished
 from shared.logs import logger
 
 log = logger(__name__)
@@ -68,3 +68,16 @@ class Handlers:
         report = await self.adapters.activate(wanted)
         self._done = wanted.event_id()
         await self.bus.publish(report)
+        if report.outcome == "refused" and self.adapters.live.digest == BASE_DIGEST and (before := self._before(wanted)):
+            await self.bus.publish(await self.adapters.activate(before))
+
+    def _before(self, wanted: ModelPublished) -> ModelPublished | None:
+        """How the adapter before `wanted` was published, None where there was none. After a restart the compacted topic holds `wanted` alone: were that
+        refused, base weights would speak although an adapter had been live."""
+        if wanted.previous in (BASE_DIGEST, wanted.digest):
+            return None
+        try:
+            return ModelPublished.model_validate_json(self.adapters.registry.store.read(f"published/{ROLE}/{wanted.previous}.json"))
+        except (PermanentError, ValueError) as error:
+            log.error("adapter.no_record", digest=wanted.previous, reason=one_line(error), serving=BASE_DIGEST)
+            return None

@@ -87,7 +87,7 @@ class Handlers:
 
     async def ask(self, reason: str) -> TrainingRequested:
         """Ask for a run on all that still holds. The same corrections give the same run id; asked again, the request that stands is returned."""
-        dataset = self._snapshot()
+        dataset = await asyncio.to_thread(self._snapshot)  # compares every text with every other
         if not dataset.examples:
             raise PermanentError("there is no correction to train on yet")
         run_id = dataset.digest()
@@ -101,7 +101,7 @@ class Handlers:
     async def offer(self, digest: str, reason: str) -> TrainingRequested:
         """Have an adapter judged that was made elsewhere; it must be in the registry under the role `candidate`."""
         await asyncio.to_thread(self.runs.registry.manifest, OFFERED, digest)  # raises PermanentError where it is not there
-        dataset = self._snapshot()
+        dataset = await asyncio.to_thread(self._snapshot)  # compares every text with every other
         ref = await asyncio.to_thread(self.store.put, dataset.model_dump_json().encode(), ".json")
         run_id = digest_of("offer", digest, dataset.digest(), self.incumbent(ROLE))
         if self._stands(run_id):

@@ -47,7 +47,9 @@ class Crew:
         """A helper's life: wait for a step, take what is there, say when nothing is left."""
         self.end.release()
         while True:
-            self.begin.acquire()
+            while not self.begin.acquire(timeout=20):
+                if (parent := mp.parent_process()) is None or not parent.is_alive():
+                    return  # nobody will ever ask again
             self._work(member, weights, names, step)
             self.end.release()
 

@@ -1,0 +1,98 @@
+import itertools
+
+import orjson
+import pytest
+from classifier_samples import START, at, enriched, feedback, ingested
+
+from services.classifier.decide import Neural
+from shared.events import DocumentClassified
+
+NEURAL = Neural({"category": {"technology": 0.8, "business": 0.2}, "sentiment": {"neutral": 0.7, "negative": 0.3}}, "head-1")
+VERDICT = {"category": ("security", 0.9), "sentiment": ("neutral", 0.6), "urgency": ("normal", 0.5)}
+
+
+def test_stages_and_stamps(new_decider) -> None:
+    document = ingested()
+    decider = new_decider()
+    provisional = decider.document(document, NEURAL)
+    assert (provisional.stage, provisional.as_of, provisional.feedback_at) == ("provisional", START, None)
+    assert provisional.decision["category"].label == "technology"
+    assert provisional.head_digest == "head-1" and provisional.rules_digest == decider.rulebook.rules.digest
+    assert "urgency" not in provisional.decision  # nobody spoke of it, and it has no default
+    assert provisional.decision["risk"].by == "default"
+
+    final = decider.document(enriched(document, VERDICT), NEURAL)
+    assert (final.stage, final.as_of) == ("final", at(5))
+    assert final.decision["category"].label == "security" and final.model is not None
+    assert final.supersedes(provisional) and not provisional.supersedes(final)
+
+    corrected = new_decider(feedback("f1", "business")).document(final, NEURAL, at(10))
+    assert (corrected.stage, corrected.as_of, corrected.feedback_at) == ("corrected", at(5), at(10))
+    assert corrected.decision["category"].by == "correction" and corrected.decision["sentiment"].by == "fusion"
+    assert corrected.verdict == final.verdict and corrected.metadata == final.metadata
+
+
+def test_a_retraction_brings_back_what_the_parts_say(new_decider) -> None:
+    given, taken_back = feedback("f1", "business", 10), feedback("r1", minutes=20, retracts="f1")
+    corrected = new_decider(given).document(enriched(ingested(), VERDICT), NEURAL)
+    again = new_decider(given, taken_back).document(corrected, NEURAL, at(20))
+    assert (again.stage, again.feedback_at) == ("final", at(20))
+    assert again.decision["category"].label == "security"
+    assert again.supersedes(corrected) and not corrected.supersedes(again)
+
+
+@pytest.mark.parametrize("seen_by_llm_handler", [True, False])
+def test_a_late_llm_answer_never_overwrites_a_correction(new_decider, seen_by_llm_handler: bool) -> None:
+    """The correction is given on the provisional verdict; the LLM answers long after, on a replica that knows of the correction or does not yet."""
+    given = feedback("f1", "business", 10)
+    provisional = new_decider().document(ingested(), NEURAL)
+    corrected = new_decider(given).document(provisional, NEURAL, at(10))
+    late = new_decider(*([given] if seen_by_llm_handler else [])).document(enriched(ingested(), VERDICT, minutes=500), NEURAL)
+    assert late.stage == ("corrected" if seen_by_llm_handler else "final")
+    assert late.feedback_at == (at(10) if seen_by_llm_handler else None)
+    for order in itertools.permutations([provisional, corrected, late]):
+        kept: DocumentClassified | None = None
+        for verdict in order:
+            kept = verdict if verdict.supersedes(kept) else kept
+        assert kept is not None and kept.decision["category"].label == "business" and kept.stage == "corrected"
+
+
+def test_every_order_of_a_whole_life_ends_alike(new_decider) -> None:
+    first, second, taken_back = feedback("f1", "business", 10), feedback("f2", "science", 20), feedback("r", minutes=30, retracts="f2")
+    provisional = new_decider().document(ingested(), NEURAL)
+    final = new_decider().document(enriched(ingested(), VERDICT), NEURAL)
+    verdicts = [
+        provisional,
+        final,
+        new_decider(first).document(final, NEURAL, at(10)),
+        new_decider(first, second).document(final, NEURAL, at(20)),
+        new_decider(first, second, taken_back).document(final, NEURAL, at(30)),
+    ]
+    for order in itertools.permutations(verdicts):
+        kept = None
+        for verdict in order:
+            kept = verdict if verdict.supersedes(kept) else kept
+        assert kept == verdicts[-1] and kept.decision["category"].label == "business"
+
+
+def test_the_same_inputs_give_the_same_bytes(new_decider) -> None:
+    events = [feedback(f"f{n}", label, n, title="Router maker ships firmware", text=ingested().text, document_id=f"d{n}") for n, label in
+              enumerate(["business", "science", "world", "sport"])]  # fmt: skip
+    document = enriched(ingested(), {"category": ("security", 1 / 3), "sentiment": ("positive", 2 / 3)})
+    seen = {new_decider(*order).document(document, NEURAL).model_dump_json() for order in itertools.permutations(events)}
+    assert len(seen) == 1
+    fused = orjson.loads(seen.pop())["decision"]["sentiment"]
+    for number in [fused["probability"], *(part["probability"] for part in fused["parts"])]:
+        assert number == round(number, 6)
+
+
+def test_a_safety_rule_stands_above_the_overlay(new_decider) -> None:
+    document = ingested(title="", text="I want to kill myself")
+    verdict = new_decider(feedback("f1", "none", task="risk")).document(document, Neural())
+    assert verdict.decision["risk"].label == "high" and verdict.decision["risk"].by == "rule"
+
+
+def test_a_bare_text_is_decided_without_corrections(new_decider) -> None:
+    document = ingested()
+    decisions = new_decider(feedback("f1", "business")).text(document.title, document.text, "news", NEURAL)
+    assert decisions["category"].label == "technology"

@@ -1,0 +1,136 @@
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from classifier_samples import START, at, enriched, feedback, ingested
+from starlette.applications import Starlette
+from test_classifier_head import SHIPPED, OneHot, other_head, published
+
+from services.classifier.api import Api
+from services.classifier.handlers import Handlers
+from services.classifier.live_head import ROLE, LiveHead
+from shared.errors import PermanentError
+from shared.events import ModelActivated, ModelPublished
+from shared.objects import ObjectStore
+from shared.registry import Registry
+
+VERDICT = {"category": ("security", 0.95), "sentiment": ("neutral", 0.6), "urgency": ("normal", 0.9)}
+
+
+class MemoryBus:
+    """Keeps what is published; has caught up when `past_read` is set."""
+
+    def __init__(self) -> None:
+        self.published: list = []
+        self.past_read = asyncio.Event()
+
+    async def caught_up(self) -> None:
+        await self.past_read.wait()
+
+    async def publish(self, *events) -> None:
+        self.published += events
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(ObjectStore(str(tmp_path / "objects")), tmp_path / "cache")
+
+
+@pytest.fixture
+async def handlers(new_decider, registry: Registry):
+    live = LiveHead(OneHot(), SHIPPED, registry, "classifier-0", lambda: START)
+    live.start()
+    made = Handlers(new_decider(), live, MemoryBus())
+    task = asyncio.create_task(made.keep_head())
+    yield made
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come about within 5 s")
+
+
+async def test_nothing_is_decided_before_the_past_is_known(handlers: Handlers) -> None:
+    waiting = asyncio.create_task(handlers.on_document_ingested(ingested()))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    handlers.remember(feedback("f1", "security"))  # what the projection does meanwhile
+    handlers.bus.past_read.set()
+    [classified] = await waiting
+    assert (classified.stage, classified.feedback_at) == ("corrected", at(10))
+    assert classified.decision["category"].label == "security"
+
+
+async def test_the_life_of_a_document(handlers: Handlers) -> None:
+    handlers.bus.past_read.set()
+    [provisional] = await handlers.on_document_ingested(ingested())
+    assert provisional.stage == "provisional" and provisional.head_digest
+    assert {"category", "sentiment", "urgency", "risk"} == set(provisional.decision)
+    [corrected] = await handlers.on_feedback_given(feedback("f1", "economy", document=provisional))
+    assert (corrected.stage, corrected.feedback_at, corrected.as_of) == ("corrected", at(10), START)
+    [late] = await handlers.on_document_enriched(enriched(ingested(), VERDICT))
+    assert (late.stage, late.decision["category"].label) == ("corrected", "economy")
+    [again] = await handlers.on_feedback_given(feedback("r1", minutes=20, retracts="f1", document=late))
+    assert (again.stage, again.feedback_at, again.decision["category"].label) == ("final", at(20), "security")
+    kept = None
+    for verdict in (again, late, provisional, corrected):
+        kept = verdict if verdict.supersedes(kept) else kept
+    assert kept == again
+
+
+async def test_feedback_without_a_document_is_remembered(handlers: Handlers) -> None:
+    handlers.bus.past_read.set()
+    assert await handlers.on_feedback_given(feedback("f1", "economy")) == []
+    rating = feedback("f2").model_copy(update={"kind": "rating", "rating": 1})
+    assert await handlers.on_feedback_given(rating) == []
+    [final] = await handlers.on_document_enriched(enriched(ingested(), VERDICT))
+    assert final.decision["category"].label == "economy"
+
+
+async def test_feedback_that_makes_no_sense_is_refused(handlers: Handlers) -> None:
+    handlers.bus.past_read.set()
+    with pytest.raises(ValueError, match="no label 'gossip'"):
+        await handlers.on_feedback_given(feedback("f1", "gossip"))
+    [other] = await handlers.on_document_ingested(ingested("doc-2"))
+    with pytest.raises(PermanentError, match="doc-2"):
+        await handlers.on_feedback_given(feedback("f2", "economy", document=other))
+
+
+async def test_a_published_head_goes_live_and_is_reported(handlers: Handlers, registry: Registry, tmp_path: Path) -> None:
+    digest = registry.publish(other_head(tmp_path / "new"), ROLE, "minilm").digest
+    handlers.on_model_published(published(digest, ("ab", "sport")))
+    handlers.on_model_published(ModelPublished(role="adapter", digest="a" * 64, published_at=START))
+    handlers.bus.past_read.set()
+    [classified] = await handlers.on_document_ingested(ingested())  # waits for the head that was live before the restart
+    assert classified.head_digest == digest
+    handlers.on_model_published(published("0" * 64))
+    await until(lambda: len(handlers.bus.published) == 2)
+    first, second = handlers.bus.published
+    assert isinstance(first, ModelActivated) and (first.outcome, second.outcome) == ("active", "refused")
+    assert second.serving == digest
+
+
+async def test_http(handlers: Handlers) -> None:
+    from starlette.exceptions import HTTPException
+
+    from shared.service import _http_error
+
+    app = Starlette(routes=Api(handlers.decider, handlers.head).routes(), exception_handlers={HTTPException: _http_error})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://classifier") as client:
+        one = (await client.post("/api/classify", json={"text": "I want to kill myself"})).json()
+        assert one["decision"]["risk"]["label"] == "high"
+        assert "the writer speaks of wanting or planning to die" in one["decision"]["risk"]["reasons"][0]
+        many = (await client.post("/api/classify", json={"items": [{"text": "a"}, {"text": "b", "title": "CVE-2026-1234 actively exploited"}]})).json()
+        assert [item["decision"]["urgency"]["by"] for item in many["items"]] == ["neural", "rule"]
+        rules = (await client.get("/api/rules")).json()
+        assert rules["digest"] == handlers.decider.rulebook.rules.digest
+        assert rules["count"] >= 7 and rules["problems"] == [] and rules["head"]["problem"] == ""
+        for wrong in ({}, {"text": "a", "items": [{"text": "b"}]}, {"items": []}):
+            answer = await client.post("/api/classify", json=wrong)
+            assert answer.status_code == 422 and answer.json()["error"]

@@ -1,0 +1,86 @@
+import itertools
+import random
+
+from classifier_samples import TEXT, at, feedback, ingested
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.classifier.overlay import SAME, Overlay, _probes, jaccard, tokens
+
+
+def overlay(*events) -> Overlay:
+    made = Overlay()
+    for event in events:
+        made.remember(event)
+    return made
+
+
+def label(view: Overlay, document=None) -> str:
+    correction = view.corrections(document or ingested()).get("category")
+    return correction.label if correction else ""
+
+
+def test_the_newest_stands_in_whatever_order_they_come() -> None:
+    events = [feedback("f1", "business", 10), feedback("f2", "security", 20), feedback("f3", minutes=30, retracts="f2"), feedback("f4", "world", 15)]
+    for order in itertools.permutations(events):
+        view = overlay(*order, order[0])
+        assert label(view) == "world"
+        assert view.newest(ingested()) == at(30)
+        assert len(view) == 3
+
+
+def test_a_retraction_undoes_even_when_it_comes_first() -> None:
+    given, taken_back = feedback("f1", "security", 10), feedback("r1", minutes=20, retracts="f1")
+    for order in itertools.permutations([given, taken_back]):
+        assert label(overlay(*order)) == ""
+        assert overlay(*order).newest(ingested()) == at(20)
+    # the same correction given again after it was taken back stands
+    assert label(overlay(given, taken_back, feedback("f1", "security", 30))) == "security"
+
+
+def test_tasks_are_apart() -> None:
+    view = overlay(feedback("f1", "security"), feedback("f2", "high", 11, task="urgency"), feedback("r", minutes=12, retracts="f1"))
+    assert {task: c.label for task, c in view.corrections(ingested()).items()} == {"urgency": "high"}
+
+
+def test_near_duplicates_and_the_same_story_follow() -> None:
+    view = overlay(feedback("f1", "security", document=None, title="Router maker ships firmware", text=TEXT, story="s1"))
+    twin = ingested("doc-2", text=TEXT.replace("Monday", "Tuesday"))
+    assert jaccard(tokens(twin.title, twin.text), tokens("Router maker ships firmware", TEXT)) >= SAME
+    assert label(view, twin) == "security"
+    assert not view.corrections(twin)["category"].of_this
+    assert label(view, ingested("doc-3", "Quite another text", "about the same thing", story="s1")) == "security"
+    assert label(view, ingested("doc-4", "Choir sings", "A choir sang on the market square.")) == ""
+    assert label(view, ingested("doc-5", text=TEXT, collection="messages")) == ""
+
+
+def test_a_correction_of_the_document_itself_stands_above_a_newer_one_of_a_twin() -> None:
+    of_this = feedback("f1", "business", 10, document_id="doc-1")
+    of_twin = feedback("f2", "security", 50, document_id="doc-2", title="Router maker ships firmware", text=TEXT)
+    assert label(overlay(of_twin, of_this)) == "business"
+    assert overlay(of_twin, of_this).newest(ingested()) == at(50)
+
+
+def test_a_changed_correction_leaves_nothing_of_the_old_one_behind() -> None:
+    view = overlay(
+        feedback("f1", "security", 10, title="Old words here", text="entirely", story="s1"),
+        feedback("f1", "business", 20, title="New words", text="all different", story="s2"),
+    )
+    assert label(view, ingested("x", "Old words here", "entirely", story="s1")) == ""
+    assert label(view, ingested("x", "New words", "all different")) == "business"
+
+
+def test_other_feedback_changes_nothing() -> None:
+    rating = feedback("f1", "security").model_copy(update={"kind": "rating", "rating": 1})
+    view = overlay(rating)
+    assert len(view) == 0 and view.newest(ingested()) is None
+
+
+@given(st.sets(st.sampled_from([f"w{n}" for n in range(40)]), min_size=1, max_size=40), st.integers(0, 10**6))
+def test_no_near_duplicate_slips_through_the_index(words: set[str], seed: int) -> None:
+    chance = random.Random(seed)
+    other = set(words)
+    for _ in range(chance.randint(0, 4)):
+        other.symmetric_difference_update({f"w{chance.randint(0, 50)}"})
+    if jaccard(frozenset(words), frozenset(other)) >= SAME:
+        assert set(_probes(frozenset(words))) & set(_probes(frozenset(other)))

@@ -1,0 +1,108 @@
+"""The engine's client against a real HTTP server: what it asks, and what each failure becomes."""
+
+import math
+
+import pytest
+from aiohttp import web
+
+from services.inference.engine import ContextTooLong, Engine, UnknownModel
+from shared.errors import PermanentError, TransientError
+
+ASK = [{"role": "user", "content": "which?"}]
+
+
+async def test_a_choice_is_constrained_and_has_the_probability_of_its_path(engine, fake):
+    fake.answers["base"] = "sport"
+    score = await engine.choose("base", ASK, ["world", "sport"])
+    assert score.label == "sport" and score.probability == pytest.approx(math.exp(-0.3), abs=1e-6)  # without the end token
+    assert fake.asked[0]["structured_outputs"] == {"choice": ["world", "sport"]} and fake.asked[0]["temperature"] == 0
+
+
+async def test_an_engine_without_choice_is_asked_by_schema(server, fake):
+    engine = Engine(server, kind="openai", key="secret")
+    await engine.open()
+    try:
+        score = await engine.choose("base", ASK, ["world", "sport"])
+        assert (score.label, score.probability) == ("world", 0.75)
+        assert "structured_outputs" not in fake.asked[0]
+        with pytest.raises(PermanentError, match="takes no adapters"):
+            await engine.load("adapter-1", "/x")
+    finally:
+        await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (400, "This model's maximum context length is 1024 tokens", ContextTooLong),
+        (400, "max_tokens is too large", ContextTooLong),
+        (400, "bad grammar", PermanentError),
+        (404, "The model `x` does not exist.", UnknownModel),
+        (503, "overloaded", TransientError),
+        (500, "EngineDeadError", TransientError),
+        (429, "slow down", TransientError),
+        (200, "<html>starting</html>", TransientError),
+        (200, "[1, 2]", TransientError),
+        (200, '{"choices": []}', PermanentError),
+        (200, '{"choices": [', PermanentError),
+    ],
+)
+async def test_each_failure_is_one_kind_of_error_in_one_line(engine, fake, status, text, kind):
+    fake.instead = web.Response(status=status, text=text)
+    with pytest.raises((TransientError, PermanentError)) as raised:
+        await engine.choose("base", ASK, ["a", "b"])
+    assert type(raised.value) is kind and "\n" not in str(raised.value) and str(raised.value)
+
+
+async def test_an_answer_that_is_no_option_is_refused(engine, fake):
+    fake.instead = web.json_response({"choices": [{"message": {"content": "gossip"}, "finish_reason": "stop"}]})
+    with pytest.raises(PermanentError, match="'gossip', which is none of a, b"):
+        await engine.choose("base", ASK, ["a", "b"])
+
+
+async def test_nobody_there_is_transient_and_a_reason_for_ready(unused_port):
+    engine = Engine(f"http://127.0.0.1:{unused_port}", timeout_s=2)
+    await engine.open()
+    try:
+        with pytest.raises(TransientError, match="does not answer"):
+            await engine.models()
+        assert "does not answer" in await engine.ping()
+    finally:
+        await engine.close()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("text", ["<html>hello</html>", '{"data": null}', '{"error": "x"}', "[]"])
+async def test_something_else_on_the_port_is_told(engine, fake, text):
+    fake.instead = web.Response(text=text)
+    with pytest.raises(TransientError):
+        await engine.models()
+    assert await engine.ping()
+
+
+async def test_loading_twice_and_unloading_what_is_gone_are_fine(engine, fake):
+    await engine.load("adapter-1", "/x")
+    await engine.load("adapter-1", "/x")
+    assert await engine.models() == {"base", "adapter-1"} and await engine.ping() == ""
+    await engine.unload("adapter-1")
+    await engine.unload("adapter-1")
+    assert await engine.models() == {"base"}
+
+
+async def test_an_answer_cut_off_is_said(engine, fake):
+    fake.cut_off = True
+    answer = await engine.write_json("base", ASK, {"properties": {"a": {"enum": ["x"]}}}, 10)
+    assert (answer.finished, answer.text) == (False, '{"a": "x"}')
+
+
+async def test_a_client_that_is_not_open_says_so():
+    with pytest.raises(RuntimeError, match="not open"):
+        await Engine("http://127.0.0.1:1").models()

@@ -1,0 +1,105 @@
+"""The gate: every check refuses by itself, with its reason, and nothing passes for want of evidence."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.trainer.gate import CLASS_FLOOR, Evidence, Judged, bootstrap, judge
+
+LABELS = ("security", "economy", "science", "sport")
+
+
+def rows(n: int = 24, *, before: int = 4, after: int = 22) -> list[Judged]:
+    """n items of four labels; the incumbent is right on the first `before`, the candidate on the first `after`."""
+    gold = [LABELS[i % 4] for i in range(n)]
+    wrong = [LABELS[(i + 1) % 4] for i in range(n)]
+    return [Judged(g, g if i < before else w, g if i < after else w) for i, (g, w) in enumerate(zip(gold, wrong, strict=True))]
+
+
+GOOD = Evidence(held_out=rows(), untouched=[("neutral", "neutral")] * 9 + [("low", "high")], training_examples=60, probes=12)
+
+
+def failed(evidence: Evidence) -> list[str]:
+    report = judge(evidence)
+    names = [check.name for check in report.checks if not check.passed]
+    assert report.passed == (not names)
+    assert all(f"{check.name}: {check.detail}" in report.refused_because for check in report.checks if not check.passed)
+    return names
+
+
+def test_a_better_candidate_passes_and_the_report_has_the_figures():
+    report = judge(GOOD)
+    assert report.passed and report.refused_because == ""
+    assert (report.held_out, report.accuracy_incumbent, report.accuracy_candidate) == (24, round(4 / 24, 4), round(22 / 24, 4))
+    assert len(report.checks) == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"finite": False}, "finite weights"),
+        ({"held_out": rows(11, before=0, after=11)}, "enough examples"),
+        ({"training_examples": 19}, "enough examples"),
+        ({"held_out": rows(before=12, after=14)}, "better than what is live"),
+        ({"untouched": [("low", "low")] * 6 + [("low", "high")] * 4}, "the rest stays"),
+        ({"probes": 0}, "known answers"),
+    ],
+)
+def test_each_check_refuses_alone_and_says_why(change, name):
+    assert failed(replace(GOOD, **change)) == [name]
+
+
+def test_a_label_that_pays_for_the_others_refuses_alone():
+    paid = [Judged("sport", "sport", "economy")] * 4
+    won = [Judged(label, "science", label) for label in ("security", "economy", "politics", "culture") for _ in range(6)]
+    report = judge(replace(GOOD, held_out=[*won, *paid]))
+    assert failed(replace(GOOD, held_out=[*won, *paid])) == ["no label pays for it"]
+    assert "sport falls from 100% to 0% of 4" in report.refused_because
+
+
+def test_a_rare_label_and_a_small_loss_do_not_refuse():
+    won = [Judged(label, "science", label) for label in ("security", "economy", "politics", "culture") for _ in range(6)]
+    assert failed(replace(GOOD, held_out=[*won, *[Judged("sport", "sport", "economy")] * 2])) == []  # too few to speak of
+    third = [Judged("sport", "sport", "economy"), *[Judged("sport", "sport", "sport")] * 2]
+    assert CLASS_FLOOR > 1 / 3 and failed(replace(GOOD, held_out=[*won, *third])) == []
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.79, 0.9, 1.0])
+def test_a_constant_answer_is_refused_however_good_it_is(share):
+    n = 100
+    held_out = [Judged("security" if i < n * share else "economy", "science", "security") for i in range(n)]
+    report = judge(replace(GOOD, held_out=held_out))
+    assert failed(replace(GOOD, held_out=held_out)) == ["answers differ"]
+    assert "100% of its category answers are 'security'" in report.refused_because
+
+
+def test_a_constant_answer_in_one_task_of_two_is_found():
+    tone = [Judged(("positive", "negative")[i % 2], "neutral", "negative", "sentiment") for i in range(10)]
+    assert "sentiment" in judge(replace(GOOD, held_out=[*rows(), *tone])).refused_because
+
+
+def test_nothing_to_judge_by_passes_nothing():
+    names = failed(Evidence(held_out=[], untouched=[], training_examples=0))
+    assert {"enough examples", "better than what is live", "answers differ", "known answers"} <= set(names)
+
+
+def test_the_same_answers_as_before_are_not_better():
+    assert "better than what is live" in failed(replace(GOOD, held_out=rows(before=20, after=20)))
+
+
+def test_luck_on_three_items_is_not_better():
+    assert failed(replace(GOOD, held_out=rows(before=10, after=13))) == ["better than what is live"]
+
+
+def test_the_interval_is_the_same_every_time_and_holds_the_difference():
+    low, high = bootstrap(rows(), 20)
+    assert (low, high) == bootstrap(rows(), 20)
+    assert low < (22 - 4) / 24 < high and low > 0
+    assert bootstrap(rows(before=6, after=6), 20) == (0.0, 0.0)
+
+
+def test_an_offered_candidate_needs_no_training_examples_but_everything_else():
+    offered = replace(GOOD, offered=True, training_examples=0)
+    assert failed(offered) == []
+    assert failed(replace(offered, held_out=rows(8, before=0, after=8))) == ["enough examples"]
+    assert "better than what is live" in failed(replace(offered, held_out=rows(before=20, after=2)))
