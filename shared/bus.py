@@ -233,7 +233,9 @@ class Bus:
                     return
                 except _AWAY as error:  # without this record the view would be wrong, and nothing would bring it again
                     metrics.RETRIES.labels(topic).inc()
-                    log.warning("view.waiting", topic=topic, partition=record.partition, offset=record.offset, error=f"{type(error).__name__}: {error}")
+                    log.warning(
+                        "view.waiting", topic=topic, partition=record.partition, offset=record.offset, error=f"{type(error).__name__}: {error}"
+                    )
                     await asyncio.sleep(1.0)
 
         async def on_batch(records: list[ConsumerRecord]) -> None:

@@ -5,13 +5,14 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import Processor
 
 
 def configure(service: str, level: str = "info", *, pretty: bool | None = None) -> None:
     """Set up logging for the process. `pretty` None means: readable on a terminal, JSON elsewhere."""
     pretty = sys.stderr.isatty() if pretty is None else pretty
     numeric = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -68,7 +68,13 @@ class Service:
         starlette = Starlette(
             routes=[*own, *routes],
             lifespan=self._lifespan,
-            exception_handlers={HTTPException: _http_error, ValidationError: _bad_input, ValueError: _bad_input, FeedloopError: _failed, **dict.fromkeys(AWAY, _away)},
+            exception_handlers={
+                HTTPException: _http_error,
+                ValidationError: _bad_input,
+                ValueError: _bad_input,
+                FeedloopError: _failed,
+                **dict.fromkeys(AWAY, _away),
+            },
         )
         self.app: ASGIApp = TokenRequired(starlette, settings.token, (*OPEN_PATHS, *open_paths))
 

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Demo:
         exits.callback(self.state.release)
         manifest, config = await exits.enter_async_context(sample_served(self.state.folder / "sample"))
         self.figures["expected"] = manifest.expected
-        env = {**stack_environment(self.state, config), "FEEDLOOP_TRAIN_WAIT_S": "3", "FEEDLOOP_TRAIN_AFTER": "60"}
+        env = {**stack_environment(self.state, config), "FEEDLOOP_TRAIN_WAIT_S": "3", "FEEDLOOP_TRAIN_AFTER": str(len(corrections(SAMPLE)) * 9 // 10)}
         with out.status("Kafka, topics, vLLM …") as status:
             self.stack = Stack(
                 self.state,
@@ -144,7 +145,7 @@ class Demo:
             await self.client.post("feedback", "/api/feedback", {**body, "document_id": document, "by": "desk"})
             given += 1
             if document and given % 6 == 1:  # a sample of them is timed, one at a time
-                await self._until(lambda d=document, s=said: self._is_corrected(d, s), 20, f"the overlay did not reach {said['title']!r}", every=0.02)
+                await self._until(partial(self._is_corrected, document, said), 20, f"the overlay did not reach {said['title']!r}", every=0.02)
                 waits.append(time.monotonic() - began)
         self._corrected_at = time.monotonic()
         self.figures |= {"corrections": given, "overlay_s": round(statistics.median(waits), 3), "overlay_slowest_s": round(max(waits), 3)}
@@ -160,14 +161,14 @@ class Demo:
             for i in items
         ]
         load = Load(self.stack.urls["inference"], bodies, at_once=1)
-        with Live(console=out, refresh_per_second=4) as live:
-            run = await self._watch_training(live)
+        # the load begins when the gate judges: before that it would only take the processor from the training
+        async with AsyncExitStack() as running:
+            with Live(console=out, refresh_per_second=4) as live:
+                run = await self._watch_training(live, lambda: running.enter_async_context(load.running()))
             if run["outcome"] != "published":
                 raise LocalError(f"the run was {run['outcome']}: {run['reason']}")
-            # the swap itself is the moment to be under load; during training it would only take the processor from it
-            async with load.running():
-                active = await self._until(lambda: self._activated(run["digest"]), 90, "the adapter did not go live")
-                await asyncio.sleep(2)
+            active = await self._until(lambda: self._activated(run["digest"]), 90, "the adapter did not go live")
+            await asyncio.sleep(2)
         self.figures |= {
             "digest": run["digest"],
             "train_s": run["seconds"],
@@ -190,9 +191,8 @@ class Demo:
         """After: the same held-out items, read again by the new adapter."""
         ids = [item["id"] for item in await self._held_out()]
         began = time.monotonic()
-        async with Load(self.stack.urls["inference"], [], at_once=0).running():
-            await self.client.post("ingest", "/api/replay", {"ids": ids})
-            await self._until(self._read_anew, 120, "the held-out items were not read again in time")
+        await self.client.post("ingest", "/api/replay", {"ids": ids})
+        await self._until(self._read_anew, 120, "the held-out items were not read again in time")
         self.figures["replay_s"] = round(time.monotonic() - began, 1)
         items = await self._held_out()
         self.figures["after"] = await self._score(items)
@@ -215,7 +215,7 @@ class Demo:
             command = [sys.executable, "-m", "services", "models", "rollback", "--profile", "demo"]
             process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
             said, _ = await process.communicate()
-            await self._until(lambda w=wanted: self._serving(w), 30, "the rollback did not arrive", every=0.1)
+            await self._until(partial(self._serving, wanted), 30, "the rollback did not arrive", every=0.1)
             self.figures.setdefault("rollback_s", round(time.monotonic() - began, 1))
             out.print(f"$ feedloop models rollback   → {said.decode().strip()}")
 
@@ -261,11 +261,15 @@ class Demo:
         item = await self.client.get("feedback", f"/api/items/{document}")
         return item["stage"] == "corrected" and item["decision"][said["task"]]["label"] == said["correct"]
 
-    async def _watch_training(self, live: Live) -> dict[str, Any]:
+    async def _watch_training(self, live: Live, at_judging: Callable[[], Awaitable[object]]) -> dict[str, Any]:
+        judging = False
         async with self._deadline(400, "no training run came to an end"):
             while True:
                 loop = await self.client.get("feedback", "/api/loop")
                 live.update(demo_report.training(loop))
+                if not judging and (loop["runs"] or (loop["training"] or {}).get("phase") in ("judging", "publishing")):
+                    judging = True
+                    await at_judging()
                 if loop["runs"]:
                     return dict(loop["runs"][0])
                 await asyncio.sleep(POLL_S)

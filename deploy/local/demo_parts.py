@@ -75,7 +75,7 @@ class Load:
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 self._note(repr(error))
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
 
     def _note(self, reason: str) -> None:
         self.failed += 1

@@ -59,6 +59,7 @@ def close(figures: dict[str, Any], seconds: dict[str, float], page: str, report:
         "every item read": figures["items"] >= figures["expected"],
         "better after than before": after["llm"] > before["llm"] and after["verdict"] > before["verdict"],
         "no request failed during the swap": figures["swap_failed"] == 0,
+        "the load ran before and after the swap": len(figures["swap_models"]) > 1,
         "the bad adapter refused": figures["bad"]["outcome"] == "refused",
     }
     table = Table("", "", title="Feedloop: the loop in figures", show_header=False)
@@ -72,7 +73,7 @@ def close(figures: dict[str, Any], seconds: dict[str, float], page: str, report:
         "held-out accuracy of the LLM": f"{before['llm']:.0%} before, {after['llm']:.0%} after ({after['items']} items)",
         "held-out accuracy of the verdict": f"{before['verdict']:.0%} before, {after['verdict']:.0%} after",
         "swap": f"{figures['swap_s']} s, {figures['probes']} known answers came back",
-        "requests during the swap": f"{figures['swap_requests']}, failed: {figures['swap_failed']}",
+        "requests during the swap": f"{figures['swap_requests']} (answered by {', '.join(figures['swap_models'])}), failed: {figures['swap_failed']}",
         "bad adapter": f"{figures['bad']['outcome']}: {figures['bad']['reason'][:110]}",
         "rollback, by one command": f"{figures['rollback_s']} s",
         "time of each phase": ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items()),

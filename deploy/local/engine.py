@@ -83,9 +83,7 @@ class EngineSettings:
 class EngineProcess:
     """Start and stop one engine; output in `log`. `port` is kept when it is started again after it died."""
 
-    def __init__(
-        self, settings: EngineSettings, log: Path, port: int | None = None, progress: Callable[[float], None] | None = None
-    ) -> None:
+    def __init__(self, settings: EngineSettings, log: Path, port: int | None = None, progress: Callable[[float], None] | None = None) -> None:
         self.settings = settings
         self.port = port
         self._progress = progress
@@ -133,9 +131,7 @@ class EngineProcess:
         began = clock()
         while (elapsed := clock() - began) < START_SECONDS:
             if not self._process.alive():
-                raise LocalError(
-                    f"the engine ended while it was starting; the last lines of {self._process.log}:\n{self._process.last_lines()}"
-                )
+                raise LocalError(f"the engine ended while it was starting; the last lines of {self._process.log}:\n{self._process.last_lines()}")
             if await status_of(f"{self.url}/health") == 200:
                 return
             if self._progress is not None:

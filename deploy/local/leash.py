@@ -28,9 +28,7 @@ def start(argv: list[str], log_file: str) -> subprocess.Popen[bytes]:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     with open(log_file, "ab") as log:
-        return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=in_child
-        )
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=in_child)
 
 
 def signal_group(group: int, number: int) -> bool:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,7 @@ class Adapters:
         keep = {self.live, self.previous}
         for served in [s for s in self.loaded if s not in keep]:
             async with self._idle:
-                await self._idle.wait_for(lambda name=served.name: self._in_flight[name] == 0)
+                await self._idle.wait_for(partial(self._unused, served.name))
             async with self._change:
                 if served in (self.live, self.previous):
                     continue  # it came back while we waited
@@ -161,6 +162,9 @@ class Adapters:
                     await self.engine.unload(served.name)
                 except (TransientError, PermanentError) as error:
                     log.warning("adapter.not_unloaded", name=served.name, reason=str(error))
+
+    def _unused(self, name: str) -> bool:
+        return self._in_flight[name] == 0
 
     def _report(self, wanted: ModelPublished, served: Served, outcome: str, reason: str, agreed: int, began: float) -> ModelActivated:
         return ModelActivated(

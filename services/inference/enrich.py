@@ -52,6 +52,9 @@ class Enricher:
             metadata: Metadata = read_metadata(answer.text, offered, free_summary=self.free_summary)
         except ValueError as error:
             raise PermanentError(f"the metadata is unsound: {one_line(error)}") from error
+        # the schema pins these to the verdict; an engine that takes a schema for a hint may have strayed
+        pinned = {"sentiment": labels.get("sentiment"), "urgency_level": labels.get("urgency"), "categories": [labels.get("category")]}
+        metadata = metadata.model_copy(update={field: value for field, value in pinned.items() if value not in (None, [None])})
         asked = [label_messages(task, document.title, text, meanings=self.meanings) for task in tasks]
         return DocumentEnriched(
             **{field: getattr(document, field) for field in DocumentIngested.model_fields},

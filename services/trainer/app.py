@@ -6,7 +6,7 @@ from services.trainer.run import Runs
 from services.trainer.settings import Settings
 from shared.bus import Bus
 from shared.clock import utc_now
-from shared.events import FeedbackGiven, ModelPublished, TrainingFinished, TrainingRequested
+from shared.events import FeedbackGiven, ModelActivated, ModelPublished, TrainingFinished, TrainingRequested
 from shared.objects import ObjectStore
 from shared.registry import Registry, base_id
 from shared.service import Service
@@ -19,6 +19,7 @@ def build(settings: Settings) -> Service:
     handlers = Handlers(settings, bus, store, runs)
     bus.project(FeedbackGiven, handlers.on_feedback_given)
     bus.project(ModelPublished, handlers.on_model_published)
+    bus.project(ModelActivated, handlers.on_model_activated)
     bus.project(TrainingFinished, handlers.on_training_finished)
     bus.project(TrainingRequested, handlers.on_training_requested_seen)
     # one at a time, and long: Kafka must not take a run for a dead replica

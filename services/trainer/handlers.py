@@ -11,7 +11,17 @@ from services.trainer.settings import Settings
 from shared import metrics
 from shared.bus import Bus
 from shared.errors import PermanentError
-from shared.events import BASE_DIGEST, Event, FeedbackGiven, ModelPublished, TrainingFinished, TrainingProgressed, TrainingRequested, digest_of
+from shared.events import (
+    BASE_DIGEST,
+    Event,
+    FeedbackGiven,
+    ModelActivated,
+    ModelPublished,
+    TrainingFinished,
+    TrainingProgressed,
+    TrainingRequested,
+    digest_of,
+)
 from shared.logs import logger
 from shared.objects import ObjectStore
 from shared.taxonomy import label_set
@@ -27,6 +37,7 @@ class Handlers:
         self.settings, self.bus, self.store, self.runs = settings, bus, store, runs
         self.feedback: dict[str, FeedbackGiven] = {}
         self.live: dict[str, ModelPublished] = {}
+        self.refused: set[str] = set()  # digests that a replica would not take: what was live before them still is
         self.finished: dict[str, TrainingFinished] = {}
         self.requested: dict[str, TrainingRequested] = {}
         self.used: set[str] = set()  # ids of the feedback in the snapshots that have been asked for
@@ -41,6 +52,12 @@ class Handlers:
 
     def on_model_published(self, event: ModelPublished) -> None:
         self.live[event.role] = event
+
+    def on_model_activated(self, event: ModelActivated) -> None:
+        if event.outcome == "refused":
+            self.refused.add(event.digest)
+        else:
+            self.refused.discard(event.digest)
 
     def on_training_finished(self, event: TrainingFinished) -> None:
         self.finished[event.run_id] = event
@@ -79,7 +96,9 @@ class Handlers:
 
     def incumbent(self, role: str) -> str:
         live = self.live.get(role)
-        return live.digest if live else BASE_DIGEST
+        if live is None:
+            return BASE_DIGEST
+        return live.previous if live.digest in self.refused else live.digest
 
     def waiting(self) -> list[FeedbackGiven]:
         """What still holds and no run has used."""

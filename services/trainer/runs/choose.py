@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from services.trainer.dataset import Example
@@ -13,6 +14,7 @@ from shared.prompts import label_messages
 from shared.taxonomy import LabelSet
 
 EVAL_BATCH = 32
+Model = PreTrainedModel | PeftModel
 
 
 class Chooser:
@@ -47,7 +49,7 @@ class Chooser:
         return ids, mask, labels
 
     @torch.no_grad()
-    def answers(self, model: PreTrainedModel, examples: Sequence[Example]) -> list[LabelScore]:
+    def answers(self, model: Model, examples: Sequence[Example]) -> list[LabelScore]:
         """The model's label for each example and the probability of its path among the allowed ones, in the order given."""
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].text))
         found: dict[int, LabelScore] = {}
@@ -57,7 +59,7 @@ class Chooser:
                 found[i] = score
         return [found[i] for i in range(len(examples))]
 
-    def _answer(self, examples: Sequence[Example], model: PreTrainedModel) -> list[LabelScore]:
+    def _answer(self, examples: Sequence[Example], model: Model) -> list[LabelScore]:
         prompts = [self.prompt(example) for example in examples]
         spoken: list[list[int]] = [[] for _ in examples]
         probability = [1.0] * len(examples)
@@ -86,11 +88,12 @@ class Chooser:
         return [LabelScore(label=names[i][tuple(spoken[i])], probability=min(1.0, probability[i])) for i in range(len(examples))]
 
 
-def logits_at(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def logits_at(model: Model, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Logits [n, vocabulary] at the given places only: over a whole prompt the vocabulary costs more than the layers of a small model."""
-    whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    whole: Any = getattr(model, "get_base_model", lambda: model)()
     hidden = whole.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    return whole.get_output_embeddings()(hidden[rows, positions]).float()
+    head: Any = whole.get_output_embeddings()
+    return head(hidden[rows, positions]).float()
 
 
 def has_bf16() -> bool:

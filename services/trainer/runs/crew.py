@@ -53,7 +53,9 @@ class Crew:
             self._work(member, weights, names, step)
             self.end.release()
 
-    def gradients(self, kinds: Sequence[str], weights: Sequence[torch.Tensor], names: Sequence[str], step: Step) -> tuple[list[torch.Tensor], list[float], int]:
+    def gradients(
+        self, kinds: Sequence[str], weights: Sequence[torch.Tensor], names: Sequence[str], step: Step
+    ) -> tuple[list[torch.Tensor], list[float], int]:
         """One step over these micro-batches: mean gradients (fp32), their losses, and the number of tokens."""
         count = len(kinds)
         self.kinds[:count] = torch.tensor([names.index(kind) for kind in kinds])

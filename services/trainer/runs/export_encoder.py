@@ -110,7 +110,14 @@ def export(folder: Path, into: Path) -> dict[str, float]:
     full = into / "full.onnx"
     axes = {name: {0: "batch", 1: "tokens"} for name in (*INPUTS, "last_hidden_state")}
     torch.onnx.export(
-        LastHidden(), args, str(full), input_names=list(INPUTS), output_names=["last_hidden_state"], dynamic_axes=axes, opset_version=OPSET, dynamo=False
+        LastHidden(),
+        args,
+        str(full),
+        input_names=list(INPUTS),
+        output_names=["last_hidden_state"],
+        dynamic_axes=axes,
+        opset_version=OPSET,
+        dynamo=False,
     )
     quantize_dynamic(full, into / "model.onnx", per_channel=True, weight_type=QuantType.QInt8)
     full.unlink()

@@ -52,7 +52,8 @@ def labels(model: Any, tokenizer: Any, held: list[Row], most: int) -> dict[str, 
     """Per task: accuracy, mean recall over the gold labels, and how many were asked (at most `most`, at most a quarter of it of one label)."""
     found: dict[str, Any] = {}
     for task in ("category", "sentiment", "urgency"):
-        rows, counts = [], Counter[str]()
+        rows: list[Row] = []
+        counts: Counter[str] = Counter()
         for row in held:
             if row.get("task") == task and counts[row["answer"]] < most // 4 and len(rows) < most:
                 counts[row["answer"]] += 1
@@ -62,7 +63,12 @@ def labels(model: Any, tokenizer: Any, held: list[Row], most: int) -> dict[str, 
             right[row["answer"]] += choose(model, tokenizer, row["messages"], row["labels"]) == row["answer"]
         recalls = {label: round(right[label] / count, 3) for label, count in counts.items()}
         mean = sum(recalls.values()) / max(1, len(recalls))
-        found[task] = {"accuracy": round(sum(right.values()) / max(1, len(rows)), 3), "mean_recall": round(mean, 3), "asked": len(rows), "recall": recalls}
+        found[task] = {
+            "accuracy": round(sum(right.values()) / max(1, len(rows)), 3),
+            "mean_recall": round(mean, 3),
+            "asked": len(rows),
+            "recall": recalls,
+        }
     return found
 
 
@@ -99,7 +105,9 @@ def written(model: Any, tokenizer: Any, held: list[Row], kind: str, most: int) -
         counts["form"] += form
         counts["copied"] += bool(values) and all(isinstance(value, str) and value in shown for value in values)
         counts["same"] += got == gold
-    return {"asked": len(rows)} | {name: round(counts[name] / max(1, len(rows)), 3) for name in ("form", "copied", "same", "same_summary") if name in counts}
+    return {"asked": len(rows)} | {
+        name: round(counts[name] / max(1, len(rows)), 3) for name in ("form", "copied", "same", "same_summary") if name in counts
+    }
 
 
 def main() -> None:

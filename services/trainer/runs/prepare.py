@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from services.trainer import examples as making
-from services.trainer.examples import Example, held_out
+from services.trainer.examples import Example
 from services.trainer.runs.make_tokenizer import documents
+from services.trainer.supervision import category_of, held_out, sentiment_of
 from shared import grounding
 from shared.taxonomy import label_set
 
@@ -85,7 +86,9 @@ class Pool:
 
 def from_documents(folder: Path, pool: Pool, size: float) -> tuple[list[str], list[str]]:
     """Fill the pool from the prose corpora; returns the prose itself: to train on, and held out."""
-    chance, prose, held_prose = pool.chance, [], []
+    chance = pool.chance
+    prose: list[str] = []
+    held_prose: list[str] = []
     passages: list[str] = ["The reading room opens at nine.", "A short note on the weather of last spring.", "Nothing else was decided that day."]
     for row in documents(folder):
         held = held_out(row["id"])
@@ -105,11 +108,20 @@ def from_documents(folder: Path, pool: Pool, size: float) -> tuple[list[str], li
             pool.add(example, held=held)
         if chance.random() < 0.3:
             start = chance.choice((0, 0, chance.randrange(len(pieces))))
-            pool.add(making.metadata_example(row, "\n\n".join(" ".join(pieces[n : n + 4]) for n in range(start, start + 24, 4)).strip() or pieces[0], chance), held=held)
+            pool.add(
+                making.metadata_example(
+                    row, "\n\n".join(" ".join(pieces[n : n + 4]) for n in range(start, start + 24, 4)).strip() or pieces[0], chance
+                ),
+                held=held,
+            )
         passage = " ".join(pieces[(at := chance.randrange(len(pieces))) : at + chance.randint(2, 5)])[:650]
         if chance.random() < 0.35:
             others = chance.sample(passages, chance.randint(1, 3))
-            made = making.leaflet_questions(row["text"], others, chance) if source == "medquad_nih" else making.answer_example([passage, *others], chance)
+            made = (
+                making.leaflet_questions(row["text"], others, chance)
+                if source == "medquad_nih"
+                else making.answer_example([passage, *others], chance)
+            )
             if made:
                 pool.add(made, held=held)
         passages = [*passages[-40:], passage]
@@ -129,9 +141,9 @@ def from_labelled(folder: Path, pool: Pool) -> None:
                 pool.add(making.label_example(tasks["sentiment"], gold, "", text, chance, plain=held), "labelled", held=held, quiet=True)
     headlines: dict[str, list[str]] = {}
     for row in lines(folder / "clickbait32k" / "train.jsonl"):
-        category = making.category_of("headline", "", row["text"])
+        category = category_of("headline", "", row["text"])
         held = held_out(row["text"])
-        if (tone := making.sentiment_of(row["text"], 1)) and (tone != "neutral" or chance.random() < 0.05):
+        if (tone := sentiment_of(row["text"], 1)) and (tone != "neutral" or chance.random() < 0.05):
             pool.add(making.label_example(tasks["sentiment"], tone, row["text"], "", chance, plain=held), "labelled", held=held)
         if category is None:
             continue
@@ -143,7 +155,7 @@ def from_labelled(folder: Path, pool: Pool) -> None:
     for row in lines(folder / "newsletter" / "train.jsonl"):
         text = row["input"].split("**Summary:**")[-1].split("JSON only")[0].strip()
         title = row["input"].split("###")[-1].split("\n")[0].strip()
-        if making.category_of("twir", "", f"{title} {text}") == "technology":
+        if category_of("twir", "", f"{title} {text}") == "technology":
             pool.add(making.label_example(tasks["category"], "technology", title, text, chance), "labelled")
 
 
@@ -180,7 +192,14 @@ def encode(tokenizer: Any, pool: Pool, prose: list[str]) -> dict[str, Any]:
 def prepare(folder: Path, tokenizer_folder: Path, size: float = 1.0) -> Path:
     """Make the cache where it is missing or stale; returns its folder. `size`: share of the documents to read."""
     here = Path(__file__).parent
-    parts = [Path(tokenizer_folder) / "tokenizer.json", here / "prepare.py", here.parent / "examples.py", here.parent / "cues.yaml", folder / "pretrain" / "MANIFEST.json"]
+    parts = [
+        Path(tokenizer_folder) / "tokenizer.json",
+        here / "prepare.py",
+        here.parent / "examples.py",
+        here.parent / "supervision.py",
+        here.parent / "cues.yaml",
+        folder / "pretrain" / "MANIFEST.json",
+    ]
     key = sha256(b"".join(part.read_bytes() for part in parts if part.exists()) + str(size).encode()).hexdigest()[:12]
     cache = WORK / f"data-{key}"
     if (cache / "held.jsonl").exists():

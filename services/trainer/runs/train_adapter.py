@@ -10,9 +10,9 @@ Prompt and answer are tokenised apart and joined, because that is the boundary a
 import argparse
 import json
 import random
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -109,7 +109,7 @@ def _train(base: PreTrainedModel, chooser: Chooser, train: list[Example], replay
     """SFT on the corrections; beside them the base model's own answers to the tasks nobody corrected, at a lower weight, so that they stay as they are."""
     rank, epochs, peak = int(recipe["rank"]), int(recipe["epochs"]), recipe["learning_rate"]
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(base, lora).train()
+    model: Any = get_peft_model(base, lora).train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=peak, weight_decay=0.01)
     dice = random.Random(SEED)
     per_epoch = [(e, 1.0) for e in train]
@@ -143,4 +143,4 @@ def _train(base: PreTrainedModel, chooser: Chooser, train: list[Example], replay
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,8 +6,10 @@ import random
 import pytest
 
 from services.trainer import examples as making
-from services.trainer.examples import NEVER
+from services.trainer import supervision
+from services.trainer.supervision import NEVER
 from shared import grounding, prompts
+from shared.events import Link
 from shared.taxonomy import label_set
 
 ROW = {
@@ -24,17 +26,17 @@ def chances(count: int) -> list[random.Random]:
 
 
 def test_category_goes_by_the_corpus_unless_the_words_speak_against_it() -> None:
-    assert making.category_of("opensuse_news", "", ROW["text"]) == "technology"
-    assert making.category_of("openstax", "osbooks-astronomy/modules/m1", "The telescope showed a galaxy and its stars in orbit.") == "science"
-    assert making.category_of("openstax", "osbooks-us-history/modules/m1", "It was a long winter for everybody.") is None
+    assert supervision.category_of("opensuse_news", "", ROW["text"]) == "technology"
+    assert supervision.category_of("openstax", "osbooks-astronomy/modules/m1", "The telescope showed a galaxy and its stars in orbit.") == "science"
+    assert supervision.category_of("openstax", "osbooks-us-history/modules/m1", "It was a long winter for everybody.") is None
     final = "The coach thanked every athlete after the championship: the team won the basketball tournament in a full stadium."
-    assert making.category_of("congress_press", "", final) == "sport"
+    assert supervision.category_of("congress_press", "", final) == "sport"
 
 
 def test_windows_about_a_desks_own_label_are_left_out() -> None:
     text = "Inflation and unemployment rose while monetary policy and interest rates stood still; GDP fell in the recession."
-    assert making.category_of("congress_press", "", text) is None
-    assert making.category_of("headline", "", "Malware exploit opens breach") is None
+    assert supervision.category_of("congress_press", "", text) is None
+    assert supervision.category_of("headline", "", "Malware exploit opens breach") is None
     with pytest.raises(ValueError, match="own label"):
         making.label_example(label_set().tasks["category"], "security", "", text, random.Random(1))
 
@@ -49,13 +51,13 @@ def test_windows_about_a_desks_own_label_are_left_out() -> None:
     ],
 )
 def test_sentiment_by_its_words(text: str, tone: str | None) -> None:
-    assert making.sentiment_of(text) == tone
+    assert supervision.sentiment_of(text) == tone
 
 
 @pytest.mark.parametrize("level", ["low", "normal", "high"])
 def test_made_sentences_are_whole(level: str) -> None:
     for chance in chances(40):
-        sentence = making.made_sentence(level, chance)
+        sentence = supervision.made_sentence(level, chance)
         assert "{" not in sentence and sentence[0].isupper() and sentence[-1] in ".:!"
 
 
@@ -73,7 +75,7 @@ def test_label_examples_ask_what_use_asks_and_answer_with_an_offered_label() -> 
 
 
 def test_renamed_labels_mean_the_gold_label() -> None:
-    task, renamed = label_set().tasks["category"], making.cues()["renamed"]
+    task, renamed = label_set().tasks["category"], supervision.cues()["renamed"]
     for chance in chances(200):
         put, name = making.asked(task, "science", chance)
         assert name in put.labels
@@ -91,7 +93,7 @@ def test_metadata_answers_obey_the_schema_of_use() -> None:
         answer = json.loads(example.answer)
         user = example.messages[1]["content"]
         links = next(line for line in user.splitlines() if line.startswith("Links: ")).removeprefix("Links: ").split()
-        offered = grounding.candidates(ROW["title"], ROW["text"], [making.Link(url=url) for url in links])
+        offered = grounding.candidates(ROW["title"], ROW["text"], [Link(url=url) for url in links])
         labels = {"category": answer["categories"][0], "sentiment": answer["sentiment"], "urgency": answer["urgency_level"]}
         schema = grounding.metadata_schema(offered, labels)
         assert list(answer) == schema["required"]
@@ -124,6 +126,6 @@ def test_a_leaflets_own_question_is_answered_by_its_own_paragraph() -> None:
 
 
 def test_the_held_out_share_is_about_two_per_cent_and_stable() -> None:
-    kept = [making.held_out(f"doc-{n}") for n in range(5000)]
+    kept = [supervision.held_out(f"doc-{n}") for n in range(5000)]
     assert 60 <= sum(kept) <= 145
-    assert kept == [making.held_out(f"doc-{n}") for n in range(5000)]
+    assert kept == [supervision.held_out(f"doc-{n}") for n in range(5000)]

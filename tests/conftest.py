@@ -1,0 +1,94 @@
+"""The real parts, started for the tests and ended with them: brokers, the engine, services."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.engine import EngineProcess, EngineSettings
+from deploy.local.environment import BUNDLED_MODEL
+from deploy.local.errors import LocalError
+from deploy.local.kafka import KafkaProcess, ensure_jars, find_java
+from deploy.local.state import State, cache_folder
+from shared.topics import create
+from tests.support.services import ServiceProcess
+
+Service = Callable[..., ServiceProcess]
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def kafka_installed() -> None:
+    """Java and the jars; skips, with the line that says what to install, where there are none."""
+    try:
+        await find_java()
+        await ensure_jars(cache_folder(), print)
+    except LocalError as error:
+        pytest.skip(str(error))
+
+
+@asynccontextmanager
+async def running_broker(folder: Path) -> AsyncIterator[KafkaProcess]:
+    """An empty broker with all topics."""
+    kafka = KafkaProcess(folder / "kafka", folder / "logs" / "kafka.log", cache_folder(), print)
+    try:
+        await create(await kafka.start())
+        yield kafka
+    finally:
+        await kafka.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def broker(kafka_installed: None, tmp_path: Path) -> AsyncIterator[KafkaProcess]:
+    """A broker of the test's own: groups are named after services, so two tests of one service can't share."""
+    async with running_broker(tmp_path) as kafka:
+        yield kafka
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def module_broker(kafka_installed: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaProcess]:
+    """One broker for the tests of a module, which keep out of one another's way."""
+    async with running_broker(tmp_path_factory.mktemp("broker")) as kafka:
+        yield kafka
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The address of vLLM on the bundled model, started once: it takes a minute or two. FEEDLOOP_ENGINE_URL names one that runs already."""
+    if running := os.environ.get("FEEDLOOP_ENGINE_URL"):
+        yield running
+        return
+    settings = EngineSettings(str(BUNDLED_MODEL))
+    try:
+        settings.check()
+    except LocalError as error:
+        pytest.skip(str(error))
+    process = EngineProcess(settings, tmp_path_factory.mktemp("engine") / "engine.log")
+    try:
+        yield await process.start()
+    finally:
+        await process.stop()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    """A state folder of the test's own."""
+    return State("test", tmp_path / "state")
+
+
+@pytest.fixture
+def service(state: State) -> Iterator[Service]:
+    """Makes services: `service("classifier", broker, FEEDLOOP_X="y")` is started, and ended with the test."""
+    started: list[ServiceProcess] = []
+
+    def make(name: str, kafka: KafkaProcess, argv: list[str] | None = None, **env: str) -> ServiceProcess:
+        process = ServiceProcess(name, state, {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, **env}, argv)
+        process.start()
+        started.append(process)
+        return process
+
+    yield make
+    for process in reversed(started):
+        process.stop()
