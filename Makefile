@@ -36,5 +36,8 @@ test: setup ## everything: unit, contract, loop, real Kafka, real vLLM, the page
 check: setup ## lint, types, import rules, deployment files
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check -q . && $(VENV)/bin/mypy -q && $(VENV)/bin/lint-imports && $(PY) -m deploy.check
 
+bench: setup ## tables of speed on this machine
+	@$(PY) -m tests.bench
+
 clean: ## remove what was built here (not the state folder)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

@@ -22,6 +22,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0
 _NAME = re.compile(
     r"(?:[A-ZÀ-Þ][\w’'&.-]*[\w’']|[A-Z]{2,})(?:\s+(?:(?:of|for|and|the|de|van|von|der|la|du)\s+)?(?:[A-ZÀ-Þ0-9][\w’'&.-]*[\w’']|[A-Z]{2,}))*"
 )
+_POSSESSIVE = re.compile(r"['’]s$")
 _WORD = re.compile(r"[^\W\d_][\w’'-]+")
 _REQUEST = re.compile(
     r"\b(?:register|apply|submit|reply|respond|sign up|rsvp|update|upgrade|patch|install|renew|confirm|review|check|contact|call|send|join|vote|"
@@ -89,7 +90,7 @@ def entities(text: str) -> list[str]:
     counts: Counter[str] = Counter()
     for sentence in sentences(text):
         for match in _NAME.finditer(sentence):
-            name = match.group().strip(" .,'’-")
+            name = _POSSESSIVE.sub("", match.group().strip(" .,'’-"))
             first, *rest = name.split(" ")
             if match.start() <= 1 and (first.lower() in STOP_WORDS or not rest):
                 if not rest:

@@ -98,18 +98,21 @@ class Demo:
         columns = (SpinnerColumn(), TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         shown: set[str] = set()
         with Progress(*columns, console=out) as progress:
-            bars = {name: progress.add_task(name, total=expected) for name in ("provisional", "final")}
+            bars = {name: progress.add_task(name, total=expected) for name in ("provisional", "final", "indexed")}
+            indexed: set[str] = set()
             async with self._deadline(240, "the sample was not read in time"):
                 while True:
                     items = await self._items()
-                    done = {"provisional": len(items), "final": sum(item["stage"] != "provisional" for item in items)}
+                    final = [item for item in items if item["stage"] != "provisional"]
+                    indexed |= {item["id"] for item in final if item["id"] not in indexed and await self._is_indexed(item["id"])}
+                    done = {"provisional": len(items), "final": len(final), "indexed": len(indexed)}
                     for name, bar in bars.items():
                         progress.update(bar, completed=done[name])
-                    for item in items:
-                        if item["stage"] != "provisional" and item["id"] not in shown:
+                    for item in final:
+                        if item["id"] not in shown:
                             shown.add(item["id"])
                             progress.console.print(demo_report.one_line(item), no_wrap=True, overflow="ellipsis")
-                    if done["final"] >= expected:
+                    if min(done.values()) >= expected:
                         break
                     await asyncio.sleep(POLL_S)
         quarantine = await self._quarantine()
@@ -256,6 +259,13 @@ class Demo:
             f"Held-out items: {len(rows)}; the LLM is right on {score['llm']:.0%}, the fused verdict on {score['verdict']:.0%} (read by {dict(by)})."
         )
         return {**score, "rows": rows}
+
+    async def _is_indexed(self, document: str) -> bool:
+        try:
+            await self.client.get("retriever", f"/api/documents/{document}")
+        except LocalError:  # not yet
+            return False
+        return True
 
     async def _is_corrected(self, document: str, said: dict[str, str]) -> bool:
         item = await self.client.get("feedback", f"/api/items/{document}")

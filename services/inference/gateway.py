@@ -14,13 +14,14 @@ from shared.service import Json
 
 ALIAS = "live"
 FIELDS = frozenset(
-    "messages temperature max_tokens max_completion_tokens top_p seed stop response_format structured_outputs logprobs top_logprobs user".split()
+    "messages temperature max_tokens max_completion_tokens top_p stop response_format structured_outputs logprobs top_logprobs user".split()
 )
 CONSTRAINTS = frozenset(("choice", "json"))  # a grammar or pattern of a caller's could keep the engine busy for ever
 
 
 class Gateway:
-    """Interactive generation for the other services. prompt_logprobs and the like are refused: with LoRA they end the engine (docs/decisions/0002)."""
+    """Interactive generation for the other services. Refused is what ends the engine for everybody: prompt_logprobs, with LoRA (docs/decisions/0002),
+    and seed, on a CPU (vLLM 0.32: "CPU Generator does not use offset")."""
 
     def __init__(self, engine: Engine, adapters: Adapters) -> None:
         self.engine, self.adapters = engine, adapters

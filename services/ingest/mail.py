@@ -10,7 +10,7 @@ from email.utils import parseaddr, parsedate_to_datetime
 from services.ingest.items import RawItem, Unusable
 from services.ingest.markup import MAX_LINKS, Page, read_html
 from services.ingest.quotes import cut
-from services.ingest.text import clean, decode, one_line
+from services.ingest.text import clean, decode, is_noise, one_line
 from services.ingest.urls import canonical
 from shared.events import Link
 
@@ -113,6 +113,8 @@ def _page(part: Message) -> Page:
     except Exception:  # noqa: BLE001 as in `header`
         charset = ""
     text = decode(data, charset)
+    if is_noise(text):
+        raise Unusable("unreadable", f"its text can't be decoded: neither {charset[:40] or 'UTF-8'} nor any other charset makes words of it")
     if part.get_content_type() == "text/html":
         return read_html(text, mail=True)
     text = _UUENCODED.sub("", text) if "begin " in text else text  # an attachment of the time before MIME

@@ -14,6 +14,12 @@ _SENTENCE = re.compile(r"(?<=[.!?。！？])\s")
 _WESTERN = {"", "ascii", "us-ascii", "iso-8859-1", "iso8859-1", "latin-1", "latin1", "windows-1252", "cp1252", "iso-8859-15"}
 
 
+def is_noise(text: str) -> bool:
+    """Whether decoding gave what no writing has: more than one character in twenty a control code or a replacement."""
+    strange = sum(unicodedata.category(c) == "Cc" and c not in "\t\n\r\f\v\x1b\x85" or c == "\ufffd" for c in text)
+    return len(text) > 40 and strange > len(text) / 20
+
+
 def decode(data: bytes, charset: str = "") -> str:
     """Text of bytes that say they are `charset`, which is often untrue: never raises, replaces what has no meaning."""
     charset = charset.strip().strip("\"'").lower()

@@ -22,13 +22,23 @@ class Trained:
     probes: list[Probe]
 
 
-def train(work: Path, corrected: int = 60, epochs: int = 3) -> Trained:
+def train(work: Path, corrected: int = 48, epochs: int = 2) -> Trained:
     """A run on the sample's corrections, in a process of its own as in the trainer. Blocking, half a minute."""
     recipe = {"epochs": float(epochs), "learning_rate": 1e-3, "rank": 8.0}
     dataset = snapshot(corrections()[:corrected], role="adapter", base=base_id(str(BUNDLED_MODEL)), share=0.25, recipe=recipe)
     (work / "snapshot.json").write_text(dataset.model_dump_json())
-    argv = [sys.executable, "-m", "services.trainer.runs.train_adapter", "--snapshot", str(work / "snapshot.json"), "--base", str(BUNDLED_MODEL), "--out", str(work)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    argv = [
+        sys.executable,
+        "-m",
+        "services.trainer.runs.train_adapter",
+        "--snapshot",
+        str(work / "snapshot.json"),
+        "--base",
+        str(BUNDLED_MODEL),
+        "--out",
+        str(work),
+    ]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stderr[-2000:]
     judgement = json.loads((work / "judgement.json").read_text())
     return Trained(work / "adapter", [Probe.model_validate(probe) for probe in judgement["probes"]])
@@ -40,7 +50,10 @@ def scaled(adapter: Path, into: Path, by: float) -> Path:
 
     into.mkdir(parents=True)
     weights = load_file(adapter / "adapter_model.safetensors")
-    save_file({name: (weight * by).astype(weight.dtype) if "lora_B" in name else weight for name, weight in weights.items()}, into / "adapter_model.safetensors")
+    save_file(
+        {name: (weight * by).astype(weight.dtype) if "lora_B" in name else weight for name, weight in weights.items()},
+        into / "adapter_model.safetensors",
+    )
     (into / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
     return into
 

@@ -1,6 +1,6 @@
 """A service of one handler, for tests that kill it: it says on standard output when it begins and what it has read.
 
-    python -m tests.support.member BOOTSTRAP SERVICE
+python -m tests.support.member BOOTSTRAP SERVICE
 """
 
 import asyncio

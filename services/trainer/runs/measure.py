@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from shared.grounding import MAX_SENTENCE, sentences
+
 Row = dict[str, Any]
 
 
@@ -75,7 +77,7 @@ def labels(model: Any, tokenizer: Any, held: list[Row], most: int) -> dict[str, 
 def quick(model: Any, tokenizer: Any, held: list[Row], most: int = 120) -> dict[str, Any]:
     """What is told during training: prose loss and accuracy of labels; a minute or less."""
     model.eval()
-    told = {"prose_loss": prose_loss(model, tokenizer, held, most // 2)}
+    told: dict[str, Any] = {"prose_loss": prose_loss(model, tokenizer, held, most // 2)}
     told |= {task: [figures["accuracy"], figures["mean_recall"]] for task, figures in labels(model, tokenizer, held, most).items()}
     model.train()
     return told
@@ -110,6 +112,37 @@ def written(model: Any, tokenizer: Any, held: list[Row], kind: str, most: int) -
     }
 
 
+@torch.inference_mode()
+def picked(model: Any, tokenizer: Any, held: list[Row], kind: str, most: int) -> dict[str, Any]:
+    """How often the model, held to the sentences that the document offers as by a grammar, picks the gold one first; and how often the document's
+    first sentence, or a blind choice, would."""
+    right, first, blind = 0, 0, 0.0
+    rows = [row for row in held if row["kind"] == kind][:most]
+    for row in rows:
+        shown = row["messages"][1]["content"].split("</document>")[0].removeprefix("<document>\n")
+        gold = json.loads(row["answer"])
+        golds = [gold["summary"]] if kind == "metadata" else gold
+        parts = shown.split("\n", 1)[1:] if kind == "metadata" else [line.split("] ", 1)[-1] for line in shown.splitlines()]
+        offered = [piece for part in parts for piece in sentences(part) if 25 <= len(piece) <= MAX_SENTENCE]
+        offered = list(dict.fromkeys([*offered[:6], *golds] if kind == "metadata" else [*offered, *golds]))
+        opening = '{"summary":' if kind == "metadata" else "["
+        paths = [(piece, tokenizer.encode(opening + json.dumps(piece, ensure_ascii=False))[:-1]) for piece in offered]
+        prompt, depth = prompt_ids(tokenizer, row["messages"]), 0
+        while len(paths) > 1 and depth < max(len(path) for _, path in paths):
+            options = {path[depth] for _, path in paths if depth < len(path)}
+            if len(options) > 1:
+                ids = torch.tensor([prompt + paths[0][1][:depth]], device=model.device)
+                logits = model(ids, logits_to_keep=1).logits[0, -1]
+                best = max(options, key=lambda token: float(logits[token]))
+                paths = [(piece, path) for piece, path in paths if depth < len(path) and path[depth] == best]
+            depth += 1
+        right += paths[0][0] in golds
+        first += offered[0] in golds
+        blind += len(golds) / len(offered)
+    count = max(1, len(rows))
+    return {"asked": len(rows), "right": round(right / count, 3), "first_sentence": round(first / count, 3), "blind": round(blind / count, 3)}
+
+
 def main() -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Measure the bundled model on held-out documents.")
@@ -117,6 +150,7 @@ def main() -> None:
     parser.add_argument("--held", type=Path, required=True)
     parser.add_argument("--most", type=int, default=400)
     parser.add_argument("--written", type=int, default=40)
+    parser.add_argument("--picked", type=int, default=120)
     args = parser.parse_args()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -127,6 +161,7 @@ def main() -> None:
     random.Random(3).shuffle(held)
     report = {"prose_loss": prose_loss(model, tokenizer, held, 150), **labels(model, tokenizer, held, args.most)}
     report |= {kind: written(model, tokenizer, held, kind, args.written) for kind in ("metadata", "answer")}
+    report |= {f"picked_{kind}": picked(model, tokenizer, held, kind, args.picked) for kind in ("metadata", "answer")}
     print(json.dumps(report, indent=1))
 
 

@@ -1,5 +1,6 @@
 """Mails as they come: charsets, alternatives, quotes, footers, and what is broken."""
 
+import hashlib
 from datetime import UTC, datetime
 from email.message import EmailMessage
 
@@ -128,3 +129,15 @@ def test_quotes_of_the_mail_programs() -> None:
 
 def test_ten_thousand_reply_headers_take_no_time() -> None:
     assert cut("On 1 Jan 2024, Bob wrote:\n> x\n" * 10_000 + "end").endswith("end")
+
+
+def test_bytes_that_no_charset_reads_are_refused_with_the_charset_named() -> None:
+    noise = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(40)).replace(b"\n", b"\xff")
+    head = b'From: a@example.org\nSubject: Figures\nContent-Type: text/plain; charset="x-martian-9"\nContent-Transfer-Encoding: 8bit\n\n'
+    with pytest.raises(Unusable, match="x-martian-9"):
+        read_mail(head + noise)
+
+
+def test_a_wrong_charset_with_words_in_it_is_read() -> None:
+    head = b'From: a@example.org\nSubject: Choir\nContent-Type: text/plain; charset="x-martian-9"\nContent-Transfer-Encoding: 8bit\n\n'
+    assert "Zoë’s" in read_mail(head + "Café owners sing for Zoë’s hospice on Sunday.".encode("cp1252")).body
