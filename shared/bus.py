@@ -1,18 +1,14 @@
 """The bus: events in and out of Kafka, at least once, over FastStream.
 
-Three ways to read. `handle`: the records of a topic are shared out among the replicas of a service (a consumer group); the handler returns the events
+Two ways to read. `handle`: the records of a topic are shared out among the replicas of a service (a consumer group); the handler returns the events
 that follow, and offsets move only when those are durable. `project`: every replica reads the whole topic from its beginning (no group) to hold a
 view in memory. Both hand over parsed events; what can't be parsed is quarantined (`handle`) or passed over and counted (`project`).
-Envelope: CloudEvents 1.0, Kafka binary mode (ce_* headers, JSON body), and W3C traceparent beside it.
 """
 
 import asyncio
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -24,75 +20,19 @@ from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 
 from shared import metrics
 from shared.clock import Clock, utc_now
-from shared.errors import PermanentError, one_line
-from shared.events import Event, digest_of
+from shared.envelope import body_of, child_trace, envelope, new_trace, parse, trace_of
+from shared.errors import one_line
+from shared.events import Event
 from shared.guard import PERMANENT, TRANSIENT, Breaker, Guard, Retry
 from shared.logs import logger
 from shared.topics import MAX_DEAD_LETTER, dead_letters, topic_of
 
 log = logger(__name__)
 E = TypeVar("E", bound=Event)
-MAX_BODY = 1_000_000  # bytes; Kafka refuses more than 1 MiB: larger bodies travel by reference
 CUT = 100_000  # bytes of a dead letter that Kafka will not take whole
 _IDLE_WAIT_MS = 2000  # an idle consumer asks this seldom; a record that arrives is handed over at once all the same
 _AWAY: tuple[type[BaseException], ...] = (*TRANSIENT, OSError)
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _trace: ContextVar[str] = ContextVar("traceparent", default="")
-
-
-def new_trace(entity: str) -> str:
-    """A traceparent (W3C Trace Context, level 1) whose trace id is made of the entity's id: one correlation id from entry to verdict."""
-    return f"00-{digest_of(entity)[:32]}-{secrets.token_hex(8)}-01"
-
-
-def _child(traceparent: str) -> str:
-    version, trace, _, flags = traceparent.split("-")
-    return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
-
-
-def envelope(event: Event, source: str, at: datetime, traceparent: str) -> dict[str, str]:
-    """The headers of an event."""
-    return {
-        "ce_specversion": "1.0",
-        "ce_id": event.event_id(),
-        "ce_type": topic_of(type(event)).name,
-        "ce_source": f"/feedloop/{source}",
-        "ce_time": at.isoformat(),
-        "content-type": "application/json",
-        "traceparent": traceparent,
-    }
-
-
-def header(record: ConsumerRecord, name: str) -> str:
-    """One header as text, empty where it is missing or null. Raises PermanentError where it is not UTF-8."""
-    for key, value in record.headers:
-        if key == name:
-            try:
-                return (value or b"").decode()
-            except UnicodeDecodeError as error:
-                raise PermanentError(f"header {name} is not UTF-8") from error
-    return ""
-
-
-def parse(kind: type[E], record: ConsumerRecord) -> E:
-    """The event in a record. Raises PermanentError for a foreign envelope and pydantic.ValidationError for a foreign body."""
-    for key, value in record.headers:
-        if not _is_utf8(value):
-            raise PermanentError(f"header {key} is not UTF-8")
-    wanted = topic_of(kind).name
-    if (given := header(record, "ce_type")) != wanted:
-        raise PermanentError(f"ce_type is {given!r}, expected {wanted!r}")
-    if record.value is None:
-        raise PermanentError("the record has no body")
-    return kind.model_validate_json(record.value)
-
-
-def _is_utf8(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 async def _keep_raw(message: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -106,16 +46,6 @@ async def _keep_raw(message: Any, original: Callable[[Any], Awaitable[Any]]) -> 
 
 async def _raw_records(message: Any) -> list[ConsumerRecord]:
     return list(message.raw_message)
-
-
-def _body(event: Event) -> bytes:
-    """Raises PermanentError for what Kafka would not take."""
-    body = event.model_dump_json().encode()
-    if len(body) > MAX_BODY:
-        raise PermanentError(
-            f"{type(event).__name__} {event.key()} is {len(body)} bytes; at most {MAX_BODY} travel inline: store it and send a reference"
-        )
-    return body
 
 
 class _Projection:
@@ -163,13 +93,13 @@ class Bus:
 
         async def one(record: ConsumerRecord) -> list[Event]:
             event = parse(kind, record)
-            traceparent = _traceparent_of(record) or new_trace(event.key())
+            traceparent = trace_of(record) or new_trace(event.key())
             token = _trace.set(traceparent)
             try:
                 with structlog.contextvars.bound_contextvars(correlation=traceparent.split("-")[1]):
                     followed = list(await handler(event))
                     for following in followed:
-                        _body(following)  # what is too large is the record's fault: it is quarantined, not tried for ever
+                        body_of(following)  # what is too large is the record's fault: it is quarantined, not tried for ever
                     return followed
             finally:
                 _trace.reset(token)
@@ -184,7 +114,7 @@ class Bus:
             async with gate:
                 outcome = await guard.run(record)
                 # published here rather than at the end of the batch: a slow neighbour holds nobody up
-                token = _trace.set(_traceparent_of(record))
+                token = _trace.set(trace_of(record))
                 try:
                     await self.publish(*outcome)
                 finally:
@@ -289,9 +219,9 @@ class Bus:
         await asyncio.gather(*(self._publish(event) for event in published))
 
     async def _publish(self, event: Event) -> None:
-        body = _body(event)
+        body = body_of(event)
         parent = _trace.get()
-        headers = envelope(event, self.service, self.clock(), _child(parent) if parent else new_trace(event.key()))
+        headers = envelope(event, self.service, self.clock(), child_trace(parent) if parent else new_trace(event.key()))
         await self.broker.publish(body, topic=topic_of(type(event)).name, key=event.key().encode(), headers=headers)
 
     async def _send_raw(self, topic: str, record: ConsumerRecord, headers: dict[str, str]) -> None:
@@ -304,12 +234,3 @@ class Bus:
     async def ping(self) -> str:
         """Empty where the broker answers, else the reason: for /ready."""
         return "" if await self.broker.ping(timeout=3.0) else "Kafka does not answer"
-
-
-def _traceparent_of(record: ConsumerRecord) -> str:
-    """The record's traceparent, empty where it has none or a malformed one: a foreign producer's mistake must not hold up the record."""
-    try:
-        given = header(record, "traceparent")
-    except PermanentError:
-        return ""
-    return given if _TRACEPARENT.fullmatch(given) else ""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,7 +21,7 @@ from shared.runner import Child, Supervisor
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 ROOT = Path(__file__).resolve().parent.parent.parent
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)  # a log is wider than the 80 columns that rich takes for it
 
 
 def say(line: str) -> None:

@@ -10,8 +10,8 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,13 @@ from rich.table import Table
 from deploy.local import demo_report
 from deploy.local.client import Client
 from deploy.local.commands import ROOT, make_topics, offer_folder, out, say, show_answer, stack_environment
-from deploy.local.demo_parts import Load, corrections, held_out, sample_served, spoil
+from deploy.local.demo_parts import SAMPLE, Load, corrections, sample_served, spoil
+from deploy.local.demo_world import POLL_S, World
 from deploy.local.errors import LocalError
 from deploy.local.stack import Stack
 from deploy.local.state import State
 from shared.prompts import label_messages
 from shared.taxonomy import label_set
-
-SAMPLE = ROOT / "deploy" / "sample"
-POLL_S = 0.5
 
 
 class Demo:
@@ -46,6 +44,7 @@ class Demo:
         self.seconds: dict[str, float] = {}
         self.stack: Stack
         self.client: Client
+        self.world: World
 
     async def run(self) -> int:
         """0 where everything went as it should; 1 where a step did not, which the table says. Ctrl-C ends every process at any moment."""
@@ -76,7 +75,7 @@ class Demo:
         exits.callback(self.state.release)
         manifest, config = await exits.enter_async_context(sample_served(self.state.folder / "sample"))
         self.figures["expected"] = manifest.expected
-        env = {**stack_environment(self.state, config), "FEEDLOOP_TRAIN_WAIT_S": "3", "FEEDLOOP_TRAIN_AFTER": str(len(corrections(SAMPLE)) * 9 // 10)}
+        env = {**stack_environment(self.state, config), "FEEDLOOP_TRAIN_WAIT_S": "3", "FEEDLOOP_TRAIN_AFTER": str(len(corrections()) * 9 // 10)}
         with out.status("Kafka, topics, vLLM …") as status:
             self.stack = Stack(
                 self.state,
@@ -100,11 +99,11 @@ class Demo:
         with Progress(*columns, console=out) as progress:
             bars = {name: progress.add_task(name, total=expected) for name in ("provisional", "final", "indexed")}
             indexed: set[str] = set()
-            async with self._deadline(240, "the sample was not read in time"):
+            async with self.world.deadline(240, "the sample was not read in time"):
                 while True:
-                    items = await self._items()
+                    items = await self.world.items()
                     final = [item for item in items if item["stage"] != "provisional"]
-                    indexed |= {item["id"] for item in final if item["id"] not in indexed and await self._is_indexed(item["id"])}
+                    indexed |= {item["id"] for item in final if item["id"] not in indexed and await self.world.is_indexed(item["id"])}
                     done = {"provisional": len(items), "final": len(final), "indexed": len(indexed)}
                     for name, bar in bars.items():
                         progress.update(bar, completed=done[name])
@@ -115,7 +114,7 @@ class Demo:
                     if min(done.values()) >= expected:
                         break
                     await asyncio.sleep(POLL_S)
-        quarantine = await self._quarantine()
+        quarantine = await self.world.quarantine()
         self.figures |= {"items": len(items), "quarantined": [f"{q['source']}: {q['detail']}" for q in quarantine]}
         self._show_items(items)
         out.print(f"{len(items)} items read; {len(quarantine)} quarantined, each with its reason:")
@@ -135,20 +134,22 @@ class Demo:
 
     async def before(self) -> None:
         """Before any correction: what the base model says of the held-out items."""
-        self.figures["before"] = await self._score(await self._held_out())
+        self.figures["before"] = await self._score(await self.world.held_out())
 
     async def correct(self) -> None:
         """Correct: an editor gives corrections, and the corrected items change at once."""
-        by_title = {item["title"]: item["id"] for item in await self._items()}
+        by_title = {item["title"]: item["id"] for item in await self.world.items()}
         waits, given = [], 0
-        for said in corrections(SAMPLE):
+        for said in corrections():
             body = {field: said[field] for field in ("title", "text", "task", "correct", "incorrect", "why")}
             document = by_title.get(said["title"], "") if said.get("key") else ""
             began = time.monotonic()
             await self.client.post("feedback", "/api/feedback", {**body, "document_id": document, "by": "desk"})
             given += 1
             if document and given % 6 == 1:  # a sample of them is timed, one at a time
-                await self._until(partial(self._is_corrected, document, said), 20, f"the overlay did not reach {said['title']!r}", every=0.02)
+                await self.world.until(
+                    partial(self.world.is_corrected, document, said), 20, f"the overlay did not reach {said['title']!r}", every=0.02
+                )
                 waits.append(time.monotonic() - began)
         self._corrected_at = time.monotonic()
         self.figures |= {"corrections": given, "overlay_s": round(statistics.median(waits), 3), "overlay_slowest_s": round(max(waits), 3)}
@@ -156,7 +157,7 @@ class Demo:
 
     async def train(self) -> None:
         """Train, judge, publish, swap: under a running load."""
-        items = await self._held_out()
+        items = await self.world.held_out()
         task = label_set().tasks["category"]
         options = list(task.labels)
         bodies: list[dict[str, object]] = [
@@ -170,7 +171,7 @@ class Demo:
                 run = await self._watch_training(live, lambda: running.enter_async_context(load.running()))
             if run["outcome"] != "published":
                 raise LocalError(f"the run was {run['outcome']}: {run['reason']}")
-            active = await self._until(lambda: self._activated(run["digest"]), 90, "the adapter did not go live")
+            active = await self.world.until(lambda: self.world.activated(run["digest"]), 90, "the adapter did not go live")
             await asyncio.sleep(2)
         self.figures |= {
             "digest": run["digest"],
@@ -192,12 +193,12 @@ class Demo:
 
     async def after(self) -> None:
         """After: the same held-out items, read again by the new adapter."""
-        ids = [item["id"] for item in await self._held_out()]
+        ids = [item["id"] for item in await self.world.held_out()]
         began = time.monotonic()
         await self.client.post("ingest", "/api/replay", {"ids": ids})
-        await self._until(self._read_anew, 120, "the held-out items were not read again in time")
+        await self.world.until(partial(self.world.read_by, self.figures["digest"]), 120, "the held-out items were not read again in time")
         self.figures["replay_s"] = round(time.monotonic() - began, 1)
-        items = await self._held_out()
+        items = await self.world.held_out()
         self.figures["after"] = await self._score(items)
         demo_report.show_change(self.figures["before"], self.figures["after"], self.figures["digest"])
 
@@ -207,7 +208,7 @@ class Demo:
         bad = await asyncio.to_thread(spoil, good, self.state.folder / "spoilt")
         asked = await offer_folder(self.client, bad, "demo")
         with out.status("the gate judges it …"):
-            run = await self._until(lambda: self._finished(asked["run_id"]), 240, "the gate did not answer")
+            run = await self.world.until(lambda: self.world.finished(asked["run_id"]), 240, "the gate did not answer")
         self.figures["bad"] = {"outcome": run["outcome"], "reason": run["reason"], "report": run["report"]}
         out.print(f"[red]{run['outcome']}[/]: {escape(run['reason'])}")
 
@@ -218,28 +219,9 @@ class Demo:
             command = [sys.executable, "-m", "services", "models", "rollback", "--profile", "demo"]
             process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
             said, _ = await process.communicate()
-            await self._until(partial(self._serving, wanted), 30, "the rollback did not arrive", every=0.1)
+            await self.world.until(partial(self.world.serving, wanted), 30, "the rollback did not arrive", every=0.1)
             self.figures.setdefault("rollback_s", round(time.monotonic() - began, 1))
             out.print(f"$ feedloop models rollback   → {said.decode().strip()}")
-
-    # what the services say
-
-    async def _items(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        before = ""
-        while True:
-            page = await self.client.get("feedback", "/api/items", limit="200", before=before)
-            found += page["items"]
-            if not (before := page["next"]):
-                return found
-
-    async def _quarantine(self) -> list[dict[str, Any]]:
-        return list((await self.client.get("ingest", "/api/quarantine"))["quarantine"])
-
-    async def _held_out(self) -> list[dict[str, Any]]:
-        gold = {entry["title"]: entry["label"] for entry in held_out(SAMPLE)}
-        found = [{**item, "gold": gold[item["title"]]} for item in await self._items() if item["title"] in gold]
-        return sorted(found, key=lambda item: (item["gold"], item["title"]))
 
     async def _score(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         rows = [
@@ -260,20 +242,9 @@ class Demo:
         )
         return {**score, "rows": rows}
 
-    async def _is_indexed(self, document: str) -> bool:
-        try:
-            await self.client.get("retriever", f"/api/documents/{document}")
-        except LocalError:  # not yet
-            return False
-        return True
-
-    async def _is_corrected(self, document: str, said: dict[str, str]) -> bool:
-        item = await self.client.get("feedback", f"/api/items/{document}")
-        return item["stage"] == "corrected" and item["decision"][said["task"]]["label"] == said["correct"]
-
     async def _watch_training(self, live: Live, at_judging: Callable[[], Awaitable[object]]) -> dict[str, Any]:
         judging = False
-        async with self._deadline(400, "no training run came to an end"):
+        async with self.world.deadline(400, "no training run came to an end"):
             while True:
                 loop = await self.client.get("feedback", "/api/loop")
                 live.update(demo_report.training(loop))
@@ -283,37 +254,6 @@ class Demo:
                 if loop["runs"]:
                     return dict(loop["runs"][0])
                 await asyncio.sleep(POLL_S)
-
-    async def _activated(self, digest: str) -> dict[str, Any] | None:
-        loop = await self.client.get("feedback", "/api/loop")
-        found = [replica for replica in loop["replicas"] if replica["digest"] == digest]
-        if found and found[0]["outcome"] == "refused":
-            raise LocalError(f"inference refuses the adapter: {found[0]['reason']}")
-        return found[0] if found else None
-
-    async def _serving(self, digest: str) -> bool:
-        return bool((await self.client.get("inference", "/api/adapters"))["live"]["digest"] == digest)
-
-    async def _read_anew(self) -> bool:
-        return all(item["model"]["adapter"] == self.figures["digest"] for item in await self._held_out())
-
-    async def _finished(self, run_id: str) -> dict[str, Any] | None:
-        loop = await self.client.get("feedback", "/api/loop")
-        return next((run for run in loop["runs"] if run["run_id"] == run_id), None)
-
-    async def _until(self, ask: Callable[[], Awaitable[Any]], seconds: float, otherwise: str, every: float = POLL_S) -> Any:
-        async with self._deadline(seconds, otherwise):
-            while not (answer := await ask()):
-                await asyncio.sleep(every)
-        return answer
-
-    @asynccontextmanager
-    async def _deadline(self, seconds: float, otherwise: str) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(seconds):
-                yield
-        except TimeoutError as error:
-            raise LocalError(f"{otherwise} ({seconds:.0f} s): see the logs in {self.state.logs}") from error
 
     def _show_items(self, items: list[dict[str, Any]]) -> None:
         table = Table("item", "verdict", "metadata", title="Some of the items")

@@ -14,6 +14,8 @@ from aiohttp import web
 
 from deploy.sample.build import Manifest, build
 
+SAMPLE = Path(__file__).resolve().parent.parent / "sample"
+
 
 @asynccontextmanager
 async def sample_served(folder: Path) -> AsyncIterator[tuple[Manifest, Path]]:
@@ -93,9 +95,11 @@ def spoil(adapter: Path, into: Path) -> Path:
     return into
 
 
-def corrections(sample: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (sample / "feedback.jsonl").read_text().splitlines()]
+def corrections() -> list[dict[str, str]]:
+    """What the desk's editor corrects in the demo."""
+    return [json.loads(line) for line in (SAMPLE / "feedback.jsonl").read_text().splitlines()]
 
 
-def held_out(sample: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (sample / "heldout.jsonl").read_text().splitlines()]
+def held_out() -> list[dict[str, str]]:
+    """The items that no correction touches, with their right labels."""
+    return [json.loads(line) for line in (SAMPLE / "heldout.jsonl").read_text().splitlines()]

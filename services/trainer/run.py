@@ -78,7 +78,7 @@ class Runs:
         out.mkdir(parents=True, exist_ok=True)
         (out / "snapshot.json").write_text(snapshot.model_dump_json())
         argv = [sys.executable, "-m", "services.trainer.runs.train_adapter"]
-        argv += ["--snapshot", str(out / "snapshot.json"), "--base", self.settings.model, "--out", str(out)]
+        argv += ["--snapshot", str(out / "snapshot.json"), "--base", self.settings.model, "--out", str(out), "--threads", str(self.settings.threads)]
         if incumbent != BASE_DIGEST:
             argv += ["--incumbent", str(await asyncio.to_thread(self.registry.fetch, "adapter", incumbent))]
         if request.candidate_uri:

@@ -20,4 +20,5 @@ class Settings(ServiceSettings):
     epochs: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     rank: int = Field(default=16, ge=1)
+    threads: int = Field(default=1, ge=1, description="of a training run; on two shared cores two threads took four times the processor of one")
     run_limit_s: float = Field(default=3000.0, gt=0, description="a run that takes longer is ended and called failed")

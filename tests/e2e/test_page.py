@@ -11,7 +11,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from deploy.local.kafka import KafkaProcess
 from deploy.local.state import State
-from shared.bus import Bus, parse
+from shared.bus import Bus
+from shared.envelope import parse
 from shared.events import (
     FeedbackGiven,
     GateCheck,

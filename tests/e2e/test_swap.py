@@ -16,8 +16,9 @@ from deploy.local.state import State
 from services.inference.adapters import Adapters
 from services.inference.engine import Engine
 from services.inference.enrich import Enricher
-from shared.bus import Bus, parse
+from shared.bus import Bus
 from shared.clock import utc_now
+from shared.envelope import parse
 from shared.events import DocumentEnriched, ModelActivated, ModelPublished, Probe
 from shared.objects import ObjectStore
 from shared.prompts import label_messages

@@ -11,7 +11,8 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from deploy.local.kafka import KafkaProcess
-from shared.bus import Bus, parse
+from shared.bus import Bus
+from shared.envelope import parse
 from shared.events import DocumentClassified, DocumentIngested, Event
 from tests.conftest import Service
 from tests.support.records import document

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from deploy.local.kafka import KafkaProcess
-from shared.bus import Bus, envelope, new_trace
+from shared.bus import Bus
+from shared.envelope import envelope, new_trace
 from shared.errors import PermanentError, TransientError
 from shared.events import DocumentClassified, DocumentIngested, Event
 from shared.guard import Breaker, Retry

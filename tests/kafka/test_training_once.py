@@ -9,7 +9,8 @@ import pytest
 
 from deploy.local.kafka import KafkaProcess
 from deploy.local.state import State
-from shared.bus import Bus, parse
+from shared.bus import Bus
+from shared.envelope import parse
 from shared.events import ModelPublished, TrainingFinished, TrainingProgressed, TrainingRequested
 from tests.conftest import Service
 from tests.support.records import corrections

@@ -28,8 +28,9 @@ from services.retriever.settings import Settings as RetrieverSettings
 from services.trainer import app as trainer
 from services.trainer.run import Progress, Runs
 from services.trainer.settings import Settings as TrainerSettings
-from shared.bus import Bus, header, parse
+from shared.bus import Bus
 from shared.clock import utc_now
+from shared.envelope import header, parse
 from shared.events import DocumentClassified, Event, ModelPublished, Probe, TrainingProgressed
 from shared.objects import ObjectStore
 from shared.registry import Registry, base_id

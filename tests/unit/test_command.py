@@ -182,7 +182,7 @@ def test_the_closing_table_says_what_was_not_kept(tmp_path, capsys, change, kept
     figures = {
         "items": 10, "expected": 10, "quarantined": [], "questions": {"answered": 2, "asked": 2}, "corrections": 5, "overlay_s": 0.1,
         "overlay_slowest_s": 0.2, "correction_to_served_s": 60, "train_s": 40, "before": {"llm": 0.5, "verdict": 0.6},
-        "after": {"llm": 0.8, "verdict": 0.9, "items": 12}, "swap_s": 0.5, "probes": 12, "swap_requests": 100, "swap_failed": 0,
+        "after": {"llm": 0.8, "verdict": 0.9, "items": 12}, "swap_s": 0.5, "probes": 12, "swap_requests": 100, "swap_failed": 0, "swap_models": ["adapter-abc", "base"],
         "bad": {"outcome": "refused", "reason": "[worse]"}, "rollback_s": 0.1, **change,
     }  # fmt: skip
     assert demo_report.close(figures, {"train": 40.0}, "http://127.0.0.1:1", tmp_path / "report.json") is kept

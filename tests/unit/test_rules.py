@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CODE = [path for folder in ("services", "shared", "deploy") for path in sorted((ROOT / folder).rglob("*.py"))]
 READERS = {"app.py", "settings.py", "__main__.py"}
-LONGEST = 300  # lines; past 200 it is a design question, past this an answer
+LONGEST = 320  # lines; past 200 it is a design question, past this an answer
 
 
 def reads_environment(path: Path) -> bool:

@@ -38,9 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--incumbent", type=Path, help="the adapter that is live; without it the base weights are")
     parser.add_argument("--candidate", type=Path, help="judge this adapter instead of training one")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1, help="more pay on an idle machine only: beside others they wait for each other, spinning")
     args = parser.parse_args(argv)
     snapshot = Snapshot.model_validate_json(args.snapshot.read_text())
     train, held_out = snapshot.part("train"), snapshot.part("held_out")
+    torch.set_num_threads(args.threads)
     random.seed(SEED)
     torch.manual_seed(SEED)
 

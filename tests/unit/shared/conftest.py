@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from shared.bus import envelope, new_trace
+from shared.envelope import envelope, new_trace
 from shared.events import Event
 from shared.topics import topic_of
 from tests.unit.shared.made import NOON, polled

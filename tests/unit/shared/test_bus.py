@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.bus import MAX_BODY, Bus, envelope, header, new_trace, parse
+from shared.bus import Bus
+from shared.envelope import MAX_BODY, envelope, header, new_trace, parse
 from shared.errors import PermanentError, TransientError
 from shared.events import SourcePolled, TrainingFinished, TrainingProgressed
 from shared.guard import Retry
