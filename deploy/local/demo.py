@@ -88,6 +88,7 @@ class Demo:
             status.update("waiting until all six services are ready …")
             await self.stack.services_ready()
         self.client = await exits.enter_async_context(Client(self.stack.urls))
+        self.world = World(self.client, self.state.logs)
         self.seconds["start"] = round(time.monotonic() - began, 1)
         out.print(f"All ready in {self.seconds['start']} s. The page: [bold]{self.stack.urls['feedback']}[/]  logs: {self.state.logs}")
 

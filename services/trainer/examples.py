@@ -5,24 +5,17 @@ come of distant supervision: the corpus a window of text is from, strict counts 
 cue. The labels in NEVER are a desk's own, taught by its corrections; they stand in the prompts, and are never the answer here.
 """
 
-import itertools
 import json
 import random
 import re
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from services.trainer.supervision import NEVER, WORDS, category_of, clear_winner, cues, hits, made_sentence, sentiment_of, urgency_of
 from shared import grounding, prompts
 from shared.events import Link
 from shared.taxonomy import Task, label_set
 
-NEVER = frozenset({"economy", "security"})
-HELD_OUT = 0.02  # share of documents that are never trained on
 MOODS = {
     "positive": {"admiration", "amusement", "approval", "caring", "excitement", "gratitude", "joy", "love", "optimism", "pride", "relief"},
     "negative": {
@@ -40,9 +33,7 @@ MOODS = {
     },
     "neutral": {"neutral"},
 }
-_WORDS = re.compile(r"[a-z0-9][a-z0-9'’-]*")
 _QUESTION = re.compile(r"^(.{10,150}?) \?$", re.MULTILINE)
-_SLOT = re.compile(r"\{(\w+)\}")
 ASK = (
     "What is said about {x}?", "What about {x}?", "What do we know about {x}?", "{x}?", "Is there news on {x}?", "Tell me about {x}.",
     "What does it say on {x}?", "What happened with {x}?", "Why does {x} matter?", "Which part mentions {x}?",
@@ -57,78 +48,6 @@ class Example:
     messages: list[prompts.Message]
     answer: str
     task: Task | None = None
-
-
-@cache
-def cues() -> dict[str, Any]:
-    """The supervision's words and sentences, with comma lists as sets."""
-    found = yaml.safe_load((Path(__file__).parent / "cues.yaml").read_text())
-    for name in ("category", "sentiment"):
-        found[name] = {label: {" ".join(word.split()) for word in words.split(",")} for label, words in found[name].items()}
-    found["urgency"] = {label: re.compile("|".join(map(re.escape, phrases))) for label, phrases in found["urgency"].items()}
-    return dict(found)
-
-
-def held_out(name: str) -> bool:
-    """Whether the document of this name is kept for measuring; the same on every machine."""
-    return int(sha256(name.encode()).hexdigest()[:8], 16) < HELD_OUT * 0x1_0000_0000
-
-
-def hits(text: str, table: dict[str, set[str]]) -> dict[str, int]:
-    """How many different words (or pairs of words) of each label's list the text holds."""
-    words = _WORDS.findall(text.lower())
-    grams = {*words, *(word.rstrip("s") for word in words), *(f"{a} {b}" for a, b in itertools.pairwise(words))}
-    return {label: len(grams & wanted) for label, wanted in table.items()}
-
-
-def clear_winner(counts: dict[str, int], least: int) -> str | None:
-    """The label with at least `least` hits and three times as many as the next; None where none is so clear."""
-    (first, most), (_, second) = sorted(counts.items(), key=lambda item: -item[1])[:2]
-    return first if most >= least and most >= 3 * second else None
-
-
-def category_of(source: str, path: str, text: str) -> str | None:
-    """The category of a window of a corpus, or None where its words speak against the corpus's own."""
-    book = path.split("/")[0]
-    own = cues()["books"].get(book) if source == "openstax" else cues()["sources"].get(source)
-    counts = hits(text, cues()["category"])
-    if source in ("beige_book", "fed_speeches", "debian_security"):
-        return str(own)  # narrow corpora; their words on prices and patches must not keep them out
-    mined = clear_winner(counts, 1 if source == "headline" else 3)
-    if mined in NEVER or (own is None and mined is None):
-        return None
-    if own is None:
-        return mined
-    best = max(counts.values())
-    if mined and mined != own and source in ("congress_press", "openstax", "digitalgov", "changelog_transcripts", "world_factbook", "18f"):
-        return mined if counts[mined] >= 4 and counts[own] <= 1 else None
-    return own if counts[own] >= best - (0 if source == "congress_press" else 1) and max(counts[never] for never in NEVER) < 2 else None
-
-
-def sentiment_of(text: str, strict: int = 3) -> str | None:
-    """The tone by its words: many of one side and none of the other, or none at all; None in between."""
-    counts = hits(text, cues()["sentiment"])
-    if not any(counts.values()):
-        return "neutral"
-    side = max(counts, key=lambda label: counts[label])
-    return side if counts[side] >= strict and min(counts.values()) == 0 else None
-
-
-def urgency_of(text: str) -> str | None:
-    """The urgency by its phrases; None where those of two levels, or of none, are there."""
-    lowered = text.lower()
-    found = [label for label, pattern in cues()["urgency"].items() if pattern.search(lowered)]
-    return found[0] if len(found) == 1 else None
-
-
-def made_sentence(level: str, chance: random.Random) -> str:
-    """A sentence that carries a level of urgency."""
-
-    def fill(match: re.Match[str]) -> str:
-        value = chance.choice(cues()["slots"][match[1].lower()])
-        return value.capitalize() if match[1][0].isupper() else str(value)
-
-    return _SLOT.sub(fill, chance.choice(cues()["made"][level]))
 
 
 def window(pieces: list[str], chance: random.Random) -> str:
@@ -235,15 +154,15 @@ def sought(row: dict[str, Any], pieces: list[str], chance: random.Random, *, pla
 
 def best_sentence(offered: grounding.Candidates, title: str, shown: str) -> str:
     """The offered sentence that says most: of the first four that are shown whole, the one that shares most words with the title and topics."""
-    wanted = {word.lower() for word in _WORDS.findall(f"{title} {' '.join(offered.topics)}".lower())} - grounding.STOP_WORDS
+    wanted = {word.lower() for word in WORDS.findall(f"{title} {' '.join(offered.topics)}".lower())} - grounding.STOP_WORDS
     able = [s for s in offered.sentences[:4] if s in shown] or offered.sentences[:1]
-    return max(able, key=lambda s: len(wanted & set(_WORDS.findall(s.lower()))) / (8 + len(s) / 20) - 0.05 * able.index(s))
+    return max(able, key=lambda s: len(wanted & set(WORDS.findall(s.lower()))) / (8 + len(s) / 20) - 0.05 * able.index(s))
 
 
 def metadata_example(row: dict[str, Any], text: str, chance: random.Random) -> Example:
     """The metadata JSON of a document; its values in the order in which the document has them."""
     title = row["title"] or grounding.sentences(text)[0][:100]
-    slug = "-".join(_WORDS.findall(title.lower())[:6])
+    slug = "-".join(WORDS.findall(title.lower())[:6])
     hosts = ("example.org", "news.example.com", "blog.example.net", "www.example.edu", "lists.example.org")
     links = [Link(url=f"https://{chance.choice(hosts)}/{chance.choice(('', 'post/', '2026/05/', 'a/'))}{slug[: chance.randint(4, 60)]}{'' if n == 0 else n}")
              for n in range(chance.choice((0, 0, 1, 2, 3)))]  # fmt: skip

@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from services.trainer.runs import cooccurrence, make_tokenizer, measure
+from services.trainer.runs.batches import Batches
 from services.trainer.runs.crew import Crew, Step
 from services.trainer.runs.prepare import WORK, data_folder, prepare
 from shared.prompts import label_messages
@@ -36,71 +36,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpu": {"hidden": 320, "layers": 10, "wide": 864, "scale": 16, "helpers": 0, "device": "cuda", "size": 1.0},
     "tiny": {"hidden": 128, "layers": 2, "wide": 344, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
 }
-SHAPES = ((16, 128), (6, 320), (3, 768))  # rows x tokens of the micro-batches, about 2,000 tokens each
 MICRO = 4  # micro-batches a step
-LABEL_WEIGHT, PROMPT_WEIGHT = 12.0, 0.3  # of a token in the loss; prose and JSON answers weigh 1
 RATE, WARMUP, DECAY_FROM = 4e-3, 0.02, 0.55  # learning rate; shares of the time
 EXPORT_EVERY = 480  # seconds
 CHECKPOINT = WORK / "checkpoint.pt"
-
-
-class Batches:
-    """Micro-batches of one kind and shape each, drawn from shuffled queues."""
-
-    def __init__(self, cache: Path, pad: int, scale: int, seed: int, part: tuple[int, int] = (0, 1)) -> None:
-        """`part`: which of how many equal parts of the examples to draw from."""
-        with np.load(cache / "examples.npz") as found:
-            self.tokens, starts, self.answers, kinds = (found[name] for name in ("tokens", "starts", "answers", "kinds"))
-        self.pad, self.scale, self.random = pad, scale, np.random.default_rng(seed)
-        lengths = np.diff(starts)
-        labels = (kinds == 1) | (kinds == 4)
-        self.quiet = kinds == 4
-        self.starts, self.lengths, self.kinds = starts, lengths, kinds
-        self.pools: dict[str, tuple[int, Any]] = {
-            "label-short": (0, np.flatnonzero(labels & (lengths <= SHAPES[0][1]))),
-            "label": (1, np.flatnonzero(labels & (lengths > SHAPES[0][1]))),
-            "metadata": (2, np.flatnonzero(kinds == 2)),
-            "answer": (2, np.flatnonzero(kinds == 3)),
-        }
-        prose = np.concatenate([self.tokens[starts[n] : starts[n + 1]] for n in np.flatnonzero(kinds == 0)])
-        self.prose = {f"prose-{width}": prose[: len(prose) // (width + 1) * (width + 1)].reshape(-1, width + 1) for _, width in SHAPES[1:]}
-        for n, rows in enumerate(self.prose):
-            self.pools[rows] = (n + 1, np.arange(len(self.prose[rows])))
-        self.pools = {name: (shape, members[part[0] :: part[1]]) for name, (shape, members) in self.pools.items()}
-        self.queues: dict[str, list[int]] = {name: [] for name in self.pools}
-
-    def text(self, begin: int, stop: int) -> Any:
-        """Tokens to count: prose, in shuffled blocks, and the documents inside short label prompts (from token `begin` to the first `stop`)."""
-        shown = [self.tokens[self.starts[n] + begin : self.starts[n + 1]] for n in np.flatnonzero((self.kinds == 1) & (self.lengths <= SHAPES[0][1]))]
-        blocks = [ids[: int(np.argmax(ids == stop))] for ids in shown] + list(self.prose["prose-768"])
-        self.random.shuffle(blocks)  # type: ignore[arg-type]
-        return np.concatenate(blocks)
-
-    def kind(self, progress: float) -> str:
-        """Which kind comes next: prose 40 % at first, 20 % from six tenths on."""
-        prose = 0.4 if progress < 0.6 else 0.2
-        shares = {"prose-320": prose / 2, "prose-768": prose / 2}
-        shares |= {name: (1 - prose) * part for name, part in (("label-short", 0.24), ("label", 0.36), ("metadata", 0.26), ("answer", 0.14))}
-        return str(self.random.choice(list(shares), p=list(shares.values())))
-
-    def draw(self, name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Inputs, targets and weights of one micro-batch."""
-        shape, members = self.pools[name]
-        rows, width = SHAPES[shape][0] * self.scale, SHAPES[shape][1]
-        ids = np.full((rows, width + 1), self.pad, dtype=np.int64)
-        weights = np.zeros((rows, width), dtype=np.float32)
-        for row in range(rows):
-            if not self.queues[name]:
-                self.queues[name] = self.random.permutation(members).tolist()
-            n = self.queues[name].pop()
-            if name in self.prose:
-                ids[row], weights[row] = self.prose[name][n], 1.0
-                continue
-            length, answer = min(self.lengths[n], width + 1), self.answers[n]
-            ids[row, :length] = self.tokens[self.starts[n] : self.starts[n] + length]
-            weights[row, : answer - 1] = 0.0 if self.quiet[n] else PROMPT_WEIGHT
-            weights[row, answer - 1 : length - 1] = 1.0 if shape == 2 else LABEL_WEIGHT
-        return torch.from_numpy(ids[:, :-1].copy()), torch.from_numpy(ids[:, 1:].copy()), torch.from_numpy(weights)
 
 
 def rate_at(progress: float) -> float:
@@ -115,7 +54,7 @@ def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> Ll
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=preset["hidden"], num_hidden_layers=preset["layers"], num_attention_heads=preset["hidden"] // 64,
         num_key_value_heads=preset["hidden"] // 64, head_dim=64, intermediate_size=preset["wide"], max_position_embeddings=make_tokenizer.CONTEXT,
-        tie_word_embeddings=True, bos_token_id=None, eos_token_id=end, pad_token_id=pad, attn_implementation="sdpa",
+        tie_word_embeddings=True, bos_token_id=None, eos_token_id=end, pad_token_id=pad,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     )  # fmt: skip
     model = LlamaForCausalLM(config)
@@ -145,19 +84,22 @@ def stepper(model: LlamaForCausalLM, batches: Batches, eager: bool) -> Step:
     return work
 
 
-def helper(crew: Crew, member: int, weights: list[torch.Tensor], preset: dict[str, Any], cache: Path, sizes: tuple[int, int, int], seed: int, eager: bool) -> None:
+def helper(
+    crew: Crew, member: int, weights: list[torch.Tensor], preset: dict[str, Any], cache: Path, sizes: tuple[int, int, int], seed: int, eager: bool
+) -> None:
     """A helper process: its own model around the shared weights, its own part of the examples."""
     torch.set_num_threads(1)
-    model = new_model(preset, *sizes).to(torch.bfloat16)
-    for mine, shared in zip(model.parameters(), weights, strict=True):
-        mine.data = shared
-    mine = list(model.parameters())
+    model = new_model(preset, *sizes)
+    model.bfloat16()
+    own = list(model.parameters())
+    for weight, shared in zip(own, weights, strict=True):
+        weight.data = shared
     batches = Batches(cache, sizes[2], preset["scale"], seed + member, (member, crew.helpers + 1))
     work = stepper(model, batches, eager)
     for name in ("label-short", "label", "metadata"):
         work(name)
     model.zero_grad(set_to_none=True)
-    crew.help(member, mine, list(batches.pools), work)
+    crew.help(member, own, list(batches.pools), work)
 
 
 def export(model: LlamaForCausalLM, masters: list[torch.Tensor], tokenizer: Any, out: Path) -> None:
@@ -198,7 +140,7 @@ def main() -> None:
     device = preset["device"]
     model = new_model(preset, len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
     masters = [weight.detach().clone().float().to(device) for weight in model.parameters()]
-    model = model.to(device, torch.bfloat16)
+    torch.nn.Module.to(model, device, torch.bfloat16)
     matrices = [m for (name, _), m in zip(model.named_parameters(), masters, strict=True) if m.ndim == 2 and "embed" not in name]
     others = [m for m in masters if all(m is not matrix for matrix in matrices)]
     optimisers = [
@@ -217,17 +159,21 @@ def main() -> None:
             for weight, master in zip(model.parameters(), masters, strict=True):
                 weight.copy_(master)
     batches = Batches(cache, tokenizer.pad_token_id, preset["scale"], 7 + step, (0, preset["helpers"] + 1))
-    print(f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; sequences: { {name: len(pool[1]) for name, pool in batches.pools.items()} }", flush=True)
+    print(
+        f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; sequences: { {name: len(pool[1]) for name, pool in batches.pools.items()} }",
+        flush=True,
+    )
 
     if not step:
         blank = measure.prompt_ids(tokenizer, label_messages(label_set().tasks["category"], "", "x"))
         stop = tokenizer.encode("</")[0]
         text = batches.text(blank.index(tokenizer.encode("x")[0]) - 1, stop)
-        masters[0].copy_(cooccurrence.embeddings(text, tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), preset["hidden"]))
+        pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
+        masters[0].copy_(cooccurrence.embeddings(text, pieces, preset["hidden"]))
         with torch.no_grad():
-            model.get_input_embeddings().weight.copy_(masters[0])
+            next(model.parameters()).copy_(masters[0])  # the embeddings stand first
     if preset["helpers"]:
-        model.share_memory()
+        torch.nn.Module.share_memory(model)
     weights = list(model.parameters())
     names = list(batches.pools)
     crew = Crew(weights, preset["helpers"])
@@ -259,7 +205,13 @@ def main() -> None:
         step += 1
         if step % 20 == 0:
             speed = seen / (time.monotonic() - mark)
-            line = {"step": step, "minutes": round(used / 60, 2), "rate": round(rate_at(progress), 3), "norm": round(norm, 2), "tokens_per_s": round(speed)}
+            line = {
+                "step": step,
+                "minutes": round(used / 60, 2),
+                "rate": round(rate_at(progress), 3),
+                "norm": round(norm, 2),
+                "tokens_per_s": round(speed),
+            }
             log({**line, "loss": {name: round(value, 3) for name, value in sorted(losses.items())}})
             mark, seen = time.monotonic(), 0
         if time.monotonic() - exported > EXPORT_EVERY:
