@@ -10,6 +10,7 @@ Prompt and answer are tokenised apart and joined, because that is the boundary a
 import argparse
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,10 @@ def _train(base: PreTrainedModel, chooser: Chooser, train: list[Example], replay
     model: Any = get_peft_model(base, lora).train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=peak, weight_decay=0.01)
     dice = random.Random(SEED)
-    per_epoch = [(e, 1.0) for e in train]
+    counts = Counter((e.task, e.label) for e in train)
+    most = max(counts.values(), default=1)
+    # people correct what is often wrong: without this a label with few corrections would be given away to its neighbour with many
+    per_epoch = [(e, (most / counts[e.task, e.label]) ** 0.5) for e in train]
     kept = min(len(replay), len(train) // 2)
     steps = epochs * -(-(len(per_epoch) + kept) // BATCH)
     step = 0
