@@ -14,7 +14,7 @@ from shared.prompts import READ_CHARS
 
 MAX_SENTENCE = 260  # characters; bounds the longest possible answer, so that generation always ends in time
 MAX_NAME = 60  # characters of an entity or a topic
-MAX_SENTENCES, MAX_ENTITIES, MAX_TOPICS, MAX_LINKS, MAX_ACTIONS = 6, 10, 8, 4, 3
+LEAD, MAX_SENTENCES, MAX_ENTITIES, MAX_TOPICS, MAX_LINKS, MAX_ACTIONS = 6, 3, 10, 8, 4, 3
 
 _SPACE = re.compile(r"\s+")
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sen|Rep|Gov|Gen|Inc|Ltd|Corp|Co|Jr|Sr|vs|etc|e\.g|i\.e|No|Fig|U\.S|U\.K|[A-Z])\.$")
@@ -150,12 +150,30 @@ def candidates(title: str, text: str, links: Sequence[Link]) -> Candidates:
     lead = text[: READ_CHARS * 2]
     whole = sentences(lead)
     usable = [s[:MAX_SENTENCE].strip() for s in whole if len(s) >= 25 and not s.lower().startswith(("unsubscribe", "view in browser"))]
+    told = topics(title, lead)
     summary = (
-        _unique(usable)[:MAX_SENTENCES] or _unique([fold(title)[:MAX_SENTENCE], *(s[:MAX_SENTENCE].strip() for s in whole)])[:1] or ["(no text)"]
+        telling(title, told, _unique(usable)[:LEAD])
+        or _unique([fold(title)[:MAX_SENTENCE], *(s[:MAX_SENTENCE].strip() for s in whole)])[:1]
+        or ["(no text)"]
     )
     actions = [s for s in usable_actions(whole) if len(s) <= MAX_SENTENCE][:MAX_ACTIONS]
     urls = _unique([link.url for link in links if link.url.startswith(("http://", "https://")) and len(link.url) <= 200])[:MAX_LINKS]
-    return Candidates(summary, entities(f"{title}.\n\n{lead}")[:MAX_ENTITIES], topics(title, lead), urls, actions)
+    return Candidates(summary, entities(f"{title}.\n\n{lead}")[:MAX_ENTITIES], told, urls, actions)
+
+
+def telling(title: str, told: Sequence[str], lead: Sequence[str]) -> list[str]:
+    """The sentences of the lead that a summary may be chosen from, in their order: those that share most with the title and the key phrases, the
+    first ones preferred. A weak model chooses no better than chance, so what it may choose from must be good throughout."""
+    named = {word.lower() for word in _WORD.findall(title)} - STOP_WORDS
+    phrased = {word.lower() for phrase in told for word in phrase.split()} - named
+
+    def worth(place: int) -> float:
+        words = {word.lower() for word in _WORD.findall(lead[place])}
+        fits = 1.0 if 50 <= len(lead[place]) < MAX_SENTENCE else 0.0
+        return 2 * len(words & named) + len(words & phrased) + fits + max(0.0, 2.0 - place)
+
+    best = sorted(range(len(lead)), key=worth, reverse=True)[:MAX_SENTENCES]
+    return [lead[place] for place in sorted(best)]
 
 
 def usable_actions(whole: Sequence[str]) -> list[str]:

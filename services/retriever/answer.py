@@ -4,7 +4,7 @@ import asyncio
 
 from pydantic import BaseModel
 
-from services.retriever.candidates import Candidate, offered, ranked
+from services.retriever.candidates import Candidate, offered, parts, ranked
 from services.retriever.gateway import Gateway
 from services.retriever.search import Search
 from services.retriever.shapes import Filters, Hit
@@ -69,9 +69,11 @@ class Answerer:
             return []
         alone = [candidate.sentence for candidate in found]
         titled = [f"{candidate.hit.title}. {candidate.sentence}" for candidate in found]
-        vectors = await asyncio.to_thread(self.search.encoder.encode, [question, *alone, *titled])
-        near = (vectors[1:] @ vectors[0]).tolist()
-        return ranked(question, found, near[: len(found)], near[len(found) :])
+        asked = parts(question)
+        vectors = await asyncio.to_thread(self.search.encoder.encode, [*asked, *alone, *titled])
+        near = vectors[len(asked) :] @ vectors[: len(asked)].T
+        best = [ranked(part, found, near[: len(found), n].tolist(), near[len(found) :, n].tolist()) for n, part in enumerate(asked)]
+        return max(best, key=lambda candidates: candidates[0].score if candidates else 0.0)
 
     async def _verified(self, candidates: list[Candidate], collection: str) -> list[Candidate]:
         """Those whose passage stands in its document as it is now, and whose sentence stands in the passage: an edit may have come in between."""

@@ -10,11 +10,12 @@ from services.retriever.shapes import Hit
 from services.retriever.terms import terms
 from shared.grounding import fold
 
-MOST = 6  # sentences offered to the LLM
+MOST = 3  # sentences offered to the LLM: the bundled one chooses no better than chance, so each must do
 THRESHOLD = 0.44  # below it a sentence is about something else: on deploy/sample answerable questions reach 0.47, the others stay under 0.41
-NEAR = 0.75  # a candidate scores at least this share of the best one
+NEAR = 0.85  # a candidate scores at least this share of the best one
 _OVERLAP = 0.35  # weight of shared words beside similarity of meaning
 _LONGEST, _SHORTEST, _OFFERED_CHARS = 320, 20, 1600  # two of the longest fit into the tokens of an answer
+_TWO_IN_ONE = re.compile(r"[,;]\s*(?:and|or|but)\s+(?=(?:in\s+)?(?:what|which|who|whom|whose|when|where|why|how|is|are|was|were|did|does|do|can)\b)", re.I)
 _ASKING = frozenset("what which who whom whose when where why how tell name list find give explain describe happened happen did does".split())
 
 
@@ -25,6 +26,12 @@ class Candidate:
     sentence: str
     hit: Hit
     score: float = 0.0
+
+
+def parts(question: str) -> list[str]:
+    """The question, and where it asks two things ("which …, and why …?") each of them: no one sentence is near to both."""
+    clauses = [clause.strip(" ?") for clause in _TWO_IN_ONE.split(question)]
+    return [question, *(f"{clause}?" for clause in clauses if len(clause.split()) >= 4 and clause != question.strip(" ?"))]
 
 
 def offered(hits: Sequence[Hit]) -> list[Candidate]:

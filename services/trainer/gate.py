@@ -13,7 +13,8 @@ from shared.events import GateCheck, GateReport
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-CLASS_FLOOR = 0.34  # how much of a label's recall may be lost against the incumbent, where the label has FLOOR_ITEMS held-out items
+CLASS_FLOOR = 0.34  # how much of a label's recall may be lost against the incumbent
+FEW_FLOOR, FEW_ITEMS = 0.7, 4  # the same for labels of so few held-out items, where one item more or less would decide
 FLOOR_ITEMS = 3
 ONE_LABEL = 0.7  # share of the answers that one label may take, unless it has that share of the truth too
 CONSTANT_ITEMS = 8  # from so many held-out items of a task on, one answer to all of them is refused even where it is always right
@@ -111,7 +112,7 @@ def _floors(rows: list[Judged]) -> GateCheck:
             continue
         before = sum(row.incumbent == label for row in of_label) / len(of_label)
         after = sum(row.candidate == label for row in of_label) / len(of_label)
-        if before - after > CLASS_FLOOR:
+        if before - after > (FEW_FLOOR if len(of_label) <= FEW_ITEMS else CLASS_FLOOR):
             lost.append(f"{label} falls from {before:.0%} to {after:.0%} of {len(of_label)}")
     return GateCheck(name="no label pays for it", passed=not lost, detail="; ".join(lost) or "every label keeps its recall")
 

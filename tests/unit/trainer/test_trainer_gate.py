@@ -103,3 +103,10 @@ def test_an_offered_candidate_needs_no_training_examples_but_everything_else():
     assert failed(offered) == []
     assert failed(replace(offered, held_out=rows(8, before=0, after=8))) == ["enough examples"]
     assert "better than what is live" in failed(replace(offered, held_out=rows(before=20, after=2)))
+
+
+def test_two_of_four_items_lost_decide_nothing_and_four_of_eight_do():
+    won = [Judged(label, "science", label) for label in ("security", "economy", "politics", "culture") for _ in range(6)]
+    half = [Judged("world", "world", "world"), Judged("world", "world", "culture")]
+    assert failed(replace(GOOD, held_out=[*won, *half * 2])) == []
+    assert failed(replace(GOOD, held_out=[*won, *half * 4])) == ["no label pays for it"]
