@@ -43,9 +43,7 @@ class Manifest:
 def carried(name: str) -> list[Item]:
     """The items of one file, newest first; those without a date of their own come last."""
     found = [item for item in [*items(), *hostile()] if item.target == name]
-    return sorted(
-        found, key=lambda item: (item.published is not None, item.published.timestamp() if item.published else 0.0, item.key), reverse=True
-    )
+    return sorted(found, key=lambda item: (item.published is not None, item.published.timestamp() if item.published else 0.0, item.key), reverse=True)
 
 
 def build(into: Path) -> Manifest:

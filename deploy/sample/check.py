@@ -20,9 +20,7 @@ ALIKE = 0.6  # token Jaccard above which two texts count as copies
 def feedback() -> list[dict[str, Any]]:
     """The corrections, those of items and those of extra texts, in a fixed mixed order (so that no label comes in a block)."""
     lines = [
-        _line(item.key, item.title, item.plain, item.labels["category"], item.incorrect, item.why)
-        for item in items()
-        if item.use == "correction"
+        _line(item.key, item.title, item.plain, item.labels["category"], item.incorrect, item.why) for item in items() if item.use == "correction"
     ]
     lines += [_line(None, extra.title, extra.text, extra.correct, extra.incorrect, extra.why) for extra in extras()]
     return sorted(lines, key=lambda line: hashlib.sha256(str(line["title"]).encode()).hexdigest())
@@ -79,9 +77,7 @@ def _faults_of_lists() -> list[str]:
     wrong += [f"question names no item {key}" for question in questions() for key in question.keys if key not in known]
     wrong += [f"{key} is corrected and held out" for key in {line["key"] for line in given} & {line["key"] for line in held}]
     counts = Counter(line["correct"] for line in given)
-    wrong += [
-        f"{label} is held out with {counts[label]} corrections (3)" for label in {line["label"] for line in held} if counts[label] < 3
-    ]
+    wrong += [f"{label} is held out with {counts[label]} corrections (3)" for label in {line["label"] for line in held} if counts[label] < 3]
     if len(given) < 84 or len(held) < 36 or len(questions()) < 4:
         wrong.append(f"{len(given)} corrections (84), {len(held)} held out (36), {len(questions())} questions (4)")
     return wrong

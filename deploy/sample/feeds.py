@@ -83,12 +83,8 @@ def broken(items: list[Item]) -> bytes:
     """RSS that no XML parser takes: a bare ampersand, an unclosed <b>, an attribute without quotes, and no end."""
     text = '<?xml version="1.0" encoding="utf-8"?>\n<rss version="2.0"><channel><title>Village Courier & Friends</title>\n'
     for number, item in enumerate(items):
-        text += (
-            f"<item><title>{item.title}</title><link>{address(item, 'courier')}</link><guid isPermaLink=false>urn:sample:{item.key}</guid>"
-        )
-        text += (
-            f"<pubDate>{format_datetime(item.when)}</pubDate><description>{'<b>' if number == 0 else ''}{item.plain}</description></item>\n"
-        )
+        text += f"<item><title>{item.title}</title><link>{address(item, 'courier')}</link><guid isPermaLink=false>urn:sample:{item.key}</guid>"
+        text += f"<pubDate>{format_datetime(item.when)}</pubDate><description>{'<b>' if number == 0 else ''}{item.plain}</description></item>\n"
     return text.encode()
 
 

@@ -86,9 +86,7 @@ def _newsletter(item: Item) -> bytes:
 def _hidden(item: Item) -> bytes:
     """HTML only, so that nobody can dodge the hidden lines by taking a plain part."""
     message = _headed(item, "Garden Gate <shop@gardengate.example>")
-    message.set_content(
-        f"<html><body><h1>{escape(item.title)}</h1>{HIDDEN}<p>{escape(item.text)}</p></body></html>\n", subtype="html", cte="8bit"
-    )
+    message.set_content(f"<html><body><h1>{escape(item.title)}</h1>{HIDDEN}<p>{escape(item.text)}</p></body></html>\n", subtype="html", cte="8bit")
     return message.as_bytes()
 
 
@@ -110,18 +108,12 @@ def _large(item: Item) -> bytes:
 
 def _no_boundary(item: Item) -> bytes:
     head = f"From: Allotment Circle <circle@allotment.example.org>\nTo: reader@feedloop.example\nSubject: {item.title}\n"
-    return (
-        f"{head}Message-ID: <{item.key}@lists.example>\nMIME-Version: 1.0\nContent-Type: multipart/alternative\n\n{_plain(item)}\n".encode()
-    )
+    return f"{head}Message-ID: <{item.key}@lists.example>\nMIME-Version: 1.0\nContent-Type: multipart/alternative\n\n{_plain(item)}\n".encode()
 
 
 def _garbage(item: Item) -> bytes:
     """Three kilobytes of digests: no charset of the world reads them. Newlines are taken out so that no line begins by chance."""
-    noise = (
-        b"".join(hashlib.sha256(f"{item.key}{block}".encode()).digest() for block in range(96))
-        .replace(b"\n", b"\xff")
-        .replace(b"\r", b"\xfe")
-    )
+    noise = b"".join(hashlib.sha256(f"{item.key}{block}".encode()).digest() for block in range(96)).replace(b"\n", b"\xff").replace(b"\r", b"\xfe")
     message = _headed(item, "unknown@nowhere.example")
     message["MIME-Version"] = "1.0"
     message["Content-Type"] = 'text/plain; charset="x-martian-9"'

@@ -66,9 +66,7 @@ class Decider:
     ) -> dict[str, Decision]:
         labels = self.labels(collection)
         hits = rules.hits(title, text, labels)
-        decided = {
-            name: decide(task, hits, corrections.get(name), verdict.get(name), neural.scores.get(name)) for name, task in labels.tasks.items()
-        }
+        decided = {name: decide(task, hits, corrections.get(name), verdict.get(name), neural.scores.get(name)) for name, task in labels.tasks.items()}
         return {name: decision for name, decision in decided.items() if decision}
 
 

@@ -176,7 +176,7 @@ class Adapters:
             reason=reason,
             serving=self.live.digest,
             probes_agreed=agreed,
-            probes=len(wanted.probes),
+            probes=0 if outcome == "active" and not agreed else len(wanted.probes),  # a flip back to what is loaded asks nothing
             seconds=round(time.monotonic() - began, 3),
             at=self.clock(),
         )

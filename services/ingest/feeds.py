@@ -88,9 +88,7 @@ def _unique(items: Iterable[RawItem | Refused]) -> list[RawItem | Refused]:
     items = list(items)
     times = Counter(item.key for item in items if isinstance(item, RawItem) and item.key)
     return [
-        replace(item, key=f"{item.key}\n{item.url or item.title or item.body[:500]}")
-        if isinstance(item, RawItem) and times[item.key] > 1
-        else item
+        replace(item, key=f"{item.key}\n{item.url or item.title or item.body[:500]}") if isinstance(item, RawItem) and times[item.key] > 1 else item
         for item in items
     ]
 

@@ -18,7 +18,9 @@ MAX_BYTES = 10_000_000  # after decompression
 MAX_REDIRECTS = 5
 DEADLINE_S = 30.0
 AGENT = "Feedloop/0.1 (feed reader)"
-ACCEPT = "application/rss+xml, application/atom+xml, application/feed+json, application/rdf+xml, application/json;q=0.8, application/xml;q=0.8, */*;q=0.5"
+ACCEPT = (
+    "application/rss+xml, application/atom+xml, application/feed+json, application/rdf+xml, application/json;q=0.8, application/xml;q=0.8, */*;q=0.5"
+)
 
 
 @dataclass(frozen=True)

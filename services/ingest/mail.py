@@ -32,12 +32,7 @@ def read_mail(data: bytes) -> RawItem:
     except Exception as error:
         raise Unusable("broken-mail", f"the mail can't be parsed: {type(error).__name__}: {error}") from error
     sender, address = parseaddr(header(message, "from"))
-    links = {
-        link.url: link
-        for part in parts
-        for link in part.links
-        if not re.search(r"unsubscri|preferences|opt-?out", link.url + link.text, re.I)
-    }
+    links = {link.url: link for part in parts for link in part.links if not re.search(r"unsubscri|preferences|opt-?out", link.url + link.text, re.I)}
     return RawItem(
         key=header(message, "message-id").strip(" <>"),
         title=one_line(header(message, "subject"), 300),

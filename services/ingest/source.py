@@ -130,9 +130,7 @@ class SourceTask:
         now = self._clock()
         before = self.polled
         good = state in ("ok", "unchanged")
-        refused = (
-            f"{len(count.refusals)} items refused: {'; '.join(dict.fromkeys(count.refusals))[:300]}" if count.refusals and good else ""
-        )
+        refused = f"{len(count.refusals)} items refused: {'; '.join(dict.fromkeys(count.refusals))[:300]}" if count.refusals and good else ""
         event = SourcePolled(
             source=self.source.ref,
             state=state,

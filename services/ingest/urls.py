@@ -3,9 +3,7 @@
 import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-_TRACKING = re.compile(
-    r"(utm_\w+|fbclid|gclid|dclid|msclkid|yclid|igshid|mc_cid|mc_eid|mkt_tok|_hsenc|_hsmi|oly_\w+_id|vero_id|ref_src|cmpid)", re.I
-)
+_TRACKING = re.compile(r"(utm_\w+|fbclid|gclid|dclid|msclkid|yclid|igshid|mc_cid|mc_eid|mkt_tok|_hsenc|_hsmi|oly_\w+_id|vero_id|ref_src|cmpid)", re.I)
 _BREAKS = re.compile(r"[\r\n\t]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL = 1000

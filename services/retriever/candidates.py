@@ -15,7 +15,9 @@ THRESHOLD = 0.44  # below it a sentence is about something else: on deploy/sampl
 NEAR = 0.85  # a candidate scores at least this share of the best one
 _OVERLAP = 0.35  # weight of shared words beside similarity of meaning
 _LONGEST, _SHORTEST, _OFFERED_CHARS = 320, 20, 1600  # two of the longest fit into the tokens of an answer
-_TWO_IN_ONE = re.compile(r"[,;]\s*(?:and|or|but)\s+(?=(?:in\s+)?(?:what|which|who|whom|whose|when|where|why|how|is|are|was|were|did|does|do|can)\b)", re.I)
+_TWO_IN_ONE = re.compile(
+    r"[,;]\s*(?:and|or|but)\s+(?=(?:in\s+)?(?:what|which|who|whom|whose|when|where|why|how|is|are|was|were|did|does|do|can)\b)", re.I
+)
 _ASKING = frozenset("what which who whom whose when where why how tell name list find give explain describe happened happen did does".split())
 
 

@@ -132,9 +132,7 @@ async def test_cancelling_the_start_leaves_no_broker(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="needs root to mount a tiny file system")
 @pytest.mark.timeout(120)
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
-    script = HOLDER.replace(
-        "asyncio.run(main())", "try:\n    asyncio.run(main())\nexcept Exception as e:\n    print(type(e).__name__, e)\n"
-    )
+    script = HOLDER.replace("asyncio.run(main())", "try:\n    asyncio.run(main())\nexcept Exception as e:\n    print(type(e).__name__, e)\n")
     command = f'mount -t tmpfs -o size=24k tmpfs {tmp_path} && exec "$@"'
     argv = ["unshare", "-m", "sh", "-c", command, "sh", sys.executable, "-c", script, str(tmp_path), str(cache_folder())]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=100)

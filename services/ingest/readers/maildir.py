@@ -37,9 +37,7 @@ def _files(path: Path) -> dict[bytes, Path]:
     if not any((path / sub).is_dir() for sub in ("new", "cur")):
         raise SourceProblem(f"{path} is no Maildir: it has neither new/ nor cur/")
     try:
-        found = [
-            file for sub in ("cur", "new") if (path / sub).is_dir() for file in (path / sub).iterdir() if not file.name.startswith(".")
-        ]
+        found = [file for sub in ("cur", "new") if (path / sub).is_dir() for file in (path / sub).iterdir() if not file.name.startswith(".")]
         names = {file.name.split(":")[0]: file for file in found if file.is_file()}
     except PermissionError as error:
         raise SourceProblem(f"the Maildir {path} may not be read") from error

@@ -91,7 +91,9 @@ def test_a_correction_against_a_block_is_shown_and_not_followed_but_may_raise_it
 
 probabilities = st.floats(0, 1)
 risk_labels = st.sampled_from(SEVERITY)
-hits = st.lists(st.builds(hit, risk_labels, st.sampled_from(["allow", "plain", "block"]), st.just("risk"), st.integers(-9, 999), st.text("ab", min_size=1)))
+hits = st.lists(
+    st.builds(hit, risk_labels, st.sampled_from(["allow", "plain", "block"]), st.just("risk"), st.integers(-9, 999), st.text("ab", min_size=1))
+)
 
 
 @given(

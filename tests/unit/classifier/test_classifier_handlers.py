@@ -126,7 +126,9 @@ async def test_http(handlers: Handlers) -> None:
         one = (await client.post("/api/classify", json={"text": "I want to kill myself"})).json()
         assert one["decision"]["risk"]["label"] == "high"
         assert "the writer speaks of wanting or planning to die" in one["decision"]["risk"]["reasons"][0]
-        many = (await client.post("/api/classify", json={"items": [{"text": "a"}, {"text": "b", "title": "CVE-2026-1234 actively exploited"}]})).json()
+        many = (
+            await client.post("/api/classify", json={"items": [{"text": "a"}, {"text": "b", "title": "CVE-2026-1234 actively exploited"}]})
+        ).json()
         assert [item["decision"]["urgency"]["by"] for item in many["items"]] == ["neural", "rule"]
         rules = (await client.get("/api/rules")).json()
         assert rules["digest"] == handlers.decider.rulebook.rules.digest

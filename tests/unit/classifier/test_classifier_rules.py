@@ -55,7 +55,7 @@ def test_every_shipped_rule_has_a_test_that_hits_and_one_that_does_not_and_none_
         ("I can't promise that I won't hurt myself", "high"),
         ("I don't know whether I want to kill myself", "high"),
         ("He left me, and I am going to end it tonight.", "high"),
-        ("I told them \"I want to die\" and they laughed at me", "high"),
+        ('I told them "I want to die" and they laughed at me', "high"),
         ("I can't go on", "low"),
         ("I feel hopeless and so tired", "low"),
         ("I'm not going to kill myself", "none"),
@@ -80,7 +80,7 @@ def test_a_negation_reaches_its_own_clause_alone(rulebook: RuleBook) -> None:
     assert risk(rulebook, "I will not, I want to die") == "high"
 
 
-@pytest.mark.parametrize("filler", ["I wont kill myself ", "i i i \"said ", "not a day passes ", "i am not cutting myself "])
+@pytest.mark.parametrize("filler", ["I wont kill myself ", 'i i i "said ', "not a day passes ", "i am not cutting myself "])
 def test_a_long_text_without_full_stops_is_read_quickly(rulebook: RuleBook, filler: str) -> None:
     began = time.process_time()
     rulebook.rules.hits("", filler * 2000, NEWS)

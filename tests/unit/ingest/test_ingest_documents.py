@@ -13,9 +13,7 @@ from shared.objects import ObjectStore
 from tests.unit.ingest.conftest import NOW, World
 
 FEED, OTHER, MAIL = SourceRef(id="f", kind="feed"), SourceRef(id="g", kind="feed"), SourceRef(id="m", kind="mail")
-ITEM = RawItem(
-    key="1", title="Dam opened", body="The dam above Pellara was opened on Friday.", url="https://e.org/1?utm_source=x", raw=b"raw"
-)
+ITEM = RawItem(key="1", title="Dam opened", body="The dam above Pellara was opened on Friday.", url="https://e.org/1?utm_source=x", raw=b"raw")
 STORY = (
     "The harbour of Pellara stays closed until Monday. A storm tore two ships from their moorings on Friday night, the port authority said. "
     "No one was hurt, but the oil terminal lost power for six hours. Divers will look at the breakwater as soon as the wind drops, and the "
@@ -85,10 +83,7 @@ def test_the_same_story_has_one_id_and_another_has_its_own(world: World) -> None
 
 def test_the_index_is_bounded_and_forgets_the_oldest() -> None:
     stories = Stories(most=3)
-    marks = [
-        signature(f"Title {n}", f"{n} {n + 1} {n + 2} words that differ {n * 7} {n * 11} {n * 13} {n * 17} in every text")
-        for n in range(10)
-    ]
+    marks = [signature(f"Title {n}", f"{n} {n + 1} {n + 2} words that differ {n * 7} {n * 11} {n * 13} {n * 17} in every text") for n in range(10)]
     for n, mark in enumerate(marks):
         stories.add(str(n), mark, str(n))
     assert len(stories._documents) == 3 and all(len(table) <= 3 for table in stories._bands)

@@ -31,9 +31,7 @@ def mail(plain: str = "", html: str = "", **headers: str) -> EmailMessage:
 
 
 def test_the_whole_of_a_mail() -> None:
-    html = (
-        "<p>The <a href='https://e.org/r?utm_source=m'>report</a> is out.</p><p><a href='https://e.org/unsubscribe?u=1'>Unsubscribe</a></p>"
-    )
+    html = "<p>The <a href='https://e.org/r?utm_source=m'>report</a> is out.</p><p><a href='https://e.org/unsubscribe?u=1'>Unsubscribe</a></p>"
     read = read_mail(mail(html=html, Subject="=?utf-8?q?Z=C3=BCrich_w=C3=A4hlt?=").as_bytes())
     assert (read.key, read.title, read.author) == ("1@e.org", "Zürich wählt", "Desk")
     assert read.published == datetime(2026, 11, 21, 9, tzinfo=UTC)

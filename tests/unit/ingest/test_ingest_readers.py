@@ -78,10 +78,7 @@ async def test_mbox_from_lines(tmp_path: Path) -> None:
     assert titles == ["Mail 1", "Mail 2"]
     first = batches[0].items[0]
     assert (
-        isinstance(first, RawItem)
-        and "From the mayor" in first.body
-        and "From here on" in first.raw.decode()
-        and ">From" not in first.raw.decode()
+        isinstance(first, RawItem) and "From the mayor" in first.body and "From here on" in first.raw.decode() and ">From" not in first.raw.decode()
     )
 
 

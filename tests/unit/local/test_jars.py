@@ -36,9 +36,7 @@ async def test_no_java(path: Path) -> None:
     with pytest.raises(LocalError) as caught:
         await find_java()
     line = str(caught.value)
-    assert line.startswith(
-        "Kafka needs Java 17 or newer: `java` was not found; install a JDK (Debian: apt-get install openjdk-17-jre-headless"
-    )
+    assert line.startswith("Kafka needs Java 17 or newer: `java` was not found; install a JDK (Debian: apt-get install openjdk-17-jre-headless")
     assert line.endswith("or set KAFKA_BOOTSTRAP_SERVERS to a broker that runs elsewhere") and "\n" not in line
 
 

@@ -76,9 +76,7 @@ async def test_a_calm_life_resets_the_delay(python: Command) -> None:
 
 async def test_output_is_interleaved_under_names_with_lines_whole(python: Command) -> None:
     out = io.StringIO()
-    code = (
-        "import sys; sys.stdout.write('one\\ntw'); sys.stdout.flush(); sys.stderr.write('o\\n'); sys.stdout.write('x' * 300_000 + '\\nend')"
-    )
+    code = "import sys; sys.stdout.write('one\\ntw'); sys.stdout.flush(); sys.stderr.write('o\\n'); sys.stdout.write('x' * 300_000 + '\\nend')"
     supervisor = Supervisor([Child("a", python(code)), Child("longer", python("print('hello')"))], lambda line: None, out=out)
     await supervisor.start()
     await until(lambda: "a      | end" in out.getvalue() and "longer | hello" in out.getvalue())

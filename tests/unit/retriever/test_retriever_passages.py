@@ -11,7 +11,9 @@ from services.retriever.passages import WORDS, passages, rebuilt, sentence_spans
 from shared.grounding import fold, sentences
 
 PROSE = " ".join(f"Sentence number {n} tells of the harbour and its {n} boats at some length, as sentences do." for n in range(60))
-PIECES = st.sampled_from(["Dr. Rask said so. ", "The end!\n\n", "  - a list item\n", "\t", "word ", "\u00a0", "“Quoted.” ", "Ümlaut? Ja. ", "x" * 700, "語" * 400])
+PIECES = st.sampled_from(
+    ["Dr. Rask said so. ", "The end!\n\n", "  - a list item\n", "\t", "word ", "\u00a0", "“Quoted.” ", "Ümlaut? Ja. ", "x" * 700, "語" * 400]
+)
 
 
 def test_passages_are_whole_sentences_with_one_shared() -> None:

@@ -60,7 +60,20 @@ async def test_a_query_without_a_term_is_searched_by_meaning(newsroom, search: S
 
 
 def test_terms_keep_compounds_and_their_parts() -> None:
-    assert terms("The CVE-2026-1234 flaw in Node.js 4.9.2") == ["cve-2026-1234", "cve", "2026", "1234", "flaw", "node.js", "node", "js", "4.9.2", "4", "9", "2"]
+    assert terms("The CVE-2026-1234 flaw in Node.js 4.9.2") == [
+        "cve-2026-1234",
+        "cve",
+        "2026",
+        "1234",
+        "flaw",
+        "node.js",
+        "node",
+        "js",
+        "4.9.2",
+        "4",
+        "9",
+        "2",
+    ]
 
 
 def test_weights_saturate_and_shrink_with_length() -> None:
