@@ -16,7 +16,7 @@ _WESTERN = {"", "ascii", "us-ascii", "iso-8859-1", "iso8859-1", "latin-1", "lati
 
 def is_noise(text: str) -> bool:
     """Whether decoding gave what no writing has: more than one character in twenty a control code or a replacement."""
-    strange = sum(unicodedata.category(c) == "Cc" and c not in "\t\n\r\f\v\x1b\x85" or c == "\ufffd" for c in text)
+    strange = sum((unicodedata.category(c) == "Cc" and c not in "\t\n\r\f\v\x1b\x85") or c == "\ufffd" for c in text)
     return len(text) > 40 and strange > len(text) / 20
 
 
