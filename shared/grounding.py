@@ -13,12 +13,13 @@ from shared.events import Link, Metadata
 from shared.prompts import READ_CHARS
 
 MAX_SENTENCE = 260  # characters; bounds the longest possible answer, so that generation always ends in time
+MAX_SENTENCE_BYTES, MAX_NAME_BYTES = 400, 90  # of UTF-8: a byte-level tokenizer may need a token for each byte of a script it was not trained on
 MAX_NAME = 60  # characters of an entity or a topic
 LEAD, MAX_SENTENCES, MAX_ENTITIES, MAX_TOPICS, MAX_LINKS, MAX_ACTIONS = 6, 3, 10, 8, 4, 3
 
 _SPACE = re.compile(r"\s+")
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sen|Rep|Gov|Gen|Inc|Ltd|Corp|Co|Jr|Sr|vs|etc|e\.g|i\.e|No|Fig|U\.S|U\.K|[A-Z])\.$")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9À-Þ])")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9À-Þ])|(?<=[。！？])\s*")
 _NAME = re.compile(
     r"(?:[A-ZÀ-Þ][\w’'&.-]*[\w’']|[A-Z]{2,})(?:\s+(?:(?:of|for|and|the|de|van|von|der|la|du)\s+)?(?:[A-ZÀ-Þ0-9][\w’'&.-]*[\w’']|[A-Z]{2,}))*"
 )
@@ -96,7 +97,7 @@ def entities(text: str) -> list[str]:
                 if not rest:
                     continue  # a single capitalised word at the start of a sentence is as often a plain word
                 name = " ".join(rest)
-            if len(name) > 1 and name.lower() not in STOP_WORDS and len(name) <= MAX_NAME:
+            if len(name) > 1 and name.lower() not in STOP_WORDS and _short(name):
                 counts[name] += 1
     names = list(counts)
     for name in names:  # "Rivera" counts towards "Ana Rivera"
@@ -120,7 +121,7 @@ def topics(title: str, text: str) -> list[str]:
                     if len(part[0]) < 3 or len(part[-1]) < 3 or (size == 1 and len(part[0]) < 5):
                         continue
                     score = sum(words[w.lower()] + 1.5 * (w.lower() in in_title) for w in part) / size**0.5
-                    if len(phrase := " ".join(part)) <= MAX_NAME:
+                    if _short(phrase := " ".join(part)):
                         phrases.setdefault(phrase, score)
     chosen: list[str] = []
     for phrase, _ in sorted(phrases.items(), key=lambda item: -item[1]):
@@ -149,16 +150,20 @@ def candidates(title: str, text: str, links: Sequence[Link]) -> Candidates:
     """What a document offers, bounded in number and length. An empty document offers its title as the one sentence."""
     lead = text[: READ_CHARS * 2]
     whole = sentences(lead)
-    usable = [s[:MAX_SENTENCE].strip() for s in whole if len(s) >= 25 and not s.lower().startswith(("unsubscribe", "view in browser"))]
+    usable = [_cut(s) for s in whole if len(s) >= 25 and not s.lower().startswith(("unsubscribe", "view in browser"))]
     told = topics(title, lead)
-    summary = (
-        telling(title, told, _unique(usable)[:LEAD])
-        or _unique([fold(title)[:MAX_SENTENCE], *(s[:MAX_SENTENCE].strip() for s in whole)])[:1]
-        or ["(no text)"]
-    )
-    actions = [s for s in usable_actions(whole) if len(s) <= MAX_SENTENCE][:MAX_ACTIONS]
+    summary = telling(title, told, _unique(usable)[:LEAD]) or _unique([_cut(fold(title)), *(_cut(s) for s in whole)])[:1] or ["(no text)"]
+    actions = [s for s in usable_actions(whole) if s == _cut(s)][:MAX_ACTIONS]
     urls = _unique([link.url for link in links if link.url.startswith(("http://", "https://")) and len(link.url) <= 200])[:MAX_LINKS]
     return Candidates(summary, entities(f"{title}.\n\n{lead}")[:MAX_ENTITIES], told, urls, actions)
+
+
+def _cut(sentence: str) -> str:
+    return sentence[:MAX_SENTENCE].encode(errors="ignore")[:MAX_SENTENCE_BYTES].decode(errors="ignore").strip()
+
+
+def _short(name: str) -> bool:
+    return len(name) <= MAX_NAME and len(name.encode(errors="ignore")) <= MAX_NAME_BYTES
 
 
 def telling(title: str, told: Sequence[str], lead: Sequence[str]) -> list[str]:

@@ -33,7 +33,7 @@ class EngineSettings:
     """`model` is a folder or a hub id; `max_loras` must exceed live + canary + previous, or vLLM evicts an adapter that is in use."""
 
     model: str
-    max_model_len: int = 1024
+    max_model_len: int = 2048
     dtype: str | None = None  # None: float32 on a CPU, the engine's own choice on a GPU
     max_lora_rank: int = 16
     max_loras: int = 4
@@ -42,9 +42,9 @@ class EngineSettings:
     @classmethod
     def from_environment(cls, env: Mapping[str, str], bundled: Path) -> "EngineSettings":
         """FEEDLOOP_MODEL (default: the bundled model), FEEDLOOP_ENGINE_MAX_MODEL_LEN, FEEDLOOP_ENGINE_DTYPE. Raises LocalError on a bad one."""
-        length = env.get("FEEDLOOP_ENGINE_MAX_MODEL_LEN", "1024")
+        length = env.get("FEEDLOOP_ENGINE_MAX_MODEL_LEN", "2048")
         if not length.isdigit() or int(length) < 1:
-            raise LocalError(f"FEEDLOOP_ENGINE_MAX_MODEL_LEN is {length!r}: give the context length in tokens, for example 1024")
+            raise LocalError(f"FEEDLOOP_ENGINE_MAX_MODEL_LEN is {length!r}: give the context length in tokens, for example 2048")
         return cls(env.get("FEEDLOOP_MODEL") or str(bundled), int(length), env.get("FEEDLOOP_ENGINE_DTYPE") or None)
 
     def check(self) -> None:

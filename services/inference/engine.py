@@ -26,7 +26,15 @@ class UnknownModel(TransientError):
 class Answer:
     text: str
     finished: bool  # False where the answer was cut off at max_tokens
-    logprobs: list[tuple[str, float]]
+    steps: list["Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One token of an answer, and the log-probabilities of the likeliest tokens in its place (itself among them)."""
+
+    token: str
+    alternatives: list[tuple[str, float]]
 
 
 class Engine:
@@ -59,11 +67,10 @@ class Engine:
     async def choose(self, model: str, messages: Sequence[Message], options: Sequence[str]) -> LabelScore:
         """One of the options, by constrained decoding, with its probability among them.
 
-        vLLM masks the logits before it takes log-probabilities, so the product over the tokens of the answer is the probability of that path among
-        the allowed ones. Engines without choice are asked for a JSON enum; without log-probabilities the probability is 1/2 between chance and
+        vLLM masks the logits before it takes log-probabilities, so those of a step share out the whole among what the options allow. Engines without choice are asked for a JSON enum; without log-probabilities the probability is 1/2 between chance and
         certainty, which says "an answer, of unknown confidence".
         """
-        body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": 32, "logprobs": True}
+        body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": 32, "logprobs": True, "top_logprobs": 20}
         if self.kind == "vllm":
             body["structured_outputs"] = {"choice": list(options)}
         else:
@@ -72,15 +79,9 @@ class Engine:
         label = answer.text.strip() if self.kind == "vllm" else str(_json(answer.text).get("label", ""))
         if label not in options:
             raise PermanentError(f"the engine answered {label[:60]!r}, which is none of {', '.join(options)}")
-        if self.kind != "vllm" or not answer.logprobs:
+        if self.kind != "vllm" or not answer.steps:
             return LabelScore(label=label, probability=(1 + 1 / len(options)) / 2)
-        total, spoken = 0.0, ""
-        for token, logprob in answer.logprobs:
-            if spoken == label:
-                break  # what follows is the end token
-            spoken += token
-            total += logprob
-        return LabelScore(label=label, probability=round(min(1.0, math.exp(total)), 6))
+        return LabelScore(label=label, probability=round(share_of(label, answer.steps), 6))
 
     async def write_json(self, model: str, messages: Sequence[Message], schema: dict[str, Any], max_tokens: int) -> Answer:
         """JSON by schema, greedily. The answer may be cut off (`finished` False): a schema does not promise completion."""
@@ -139,6 +140,18 @@ class Engine:
         raise PermanentError(f"the engine refuses ({response.status}): {reason}")
 
 
+def share_of(label: str, steps: Sequence[Step]) -> float:
+    """The probability of a label, 0 to 1: at each step of the answer, the share of all tokens that go on towards it. A grammar lets a label be spelled
+    in many ways ("vio|lin", "v|iolin"), and the one that was spoken may be a small part of them."""
+    share, spoken = 1.0, ""
+    for step in steps:
+        if spoken == label:
+            break  # what follows is the end token
+        share *= sum(math.exp(logprob) for token, logprob in step.alternatives if token and label.startswith(spoken + token))
+        spoken += step.token
+    return min(1.0, share)
+
+
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
 
@@ -161,6 +174,7 @@ def _read(completion: dict[str, Any]) -> Answer:
     try:
         choice = completion["choices"][0]
         content = (choice.get("logprobs") or {}).get("content") or []
-        return Answer(choice["message"]["content"] or "", choice["finish_reason"] == "stop", [(t["token"], t["logprob"]) for t in content])
+        steps = [Step(t["token"], [(a["token"], a["logprob"]) for a in t.get("top_logprobs") or [t]]) for t in content]
+        return Answer(choice["message"]["content"] or "", choice["finish_reason"] == "stop", steps)
     except (KeyError, IndexError, TypeError) as error:
         raise PermanentError(f"the engine's answer has not the form of a chat completion: {json.dumps(completion)[:120]}") from error

@@ -11,6 +11,7 @@ from shared.grounding import candidates, metadata_schema, read_metadata
 from shared.prompts import label_messages, metadata_messages, prompt_hash
 from shared.taxonomy import Task, label_set
 
+LONGEST = 900  # tokens of the metadata JSON
 SHRINK = (1.0, 0.5, 0.25, 0.12)  # of the text, where its script needs more tokens than the context has
 
 
@@ -45,7 +46,7 @@ class Enricher:
         offered = candidates(document.title, text, document.links)
         prompt = metadata_messages(document.title, text, document.links, labels=labels, free_summary=self.free_summary)
         schema = metadata_schema(offered, labels, free_summary=self.free_summary)
-        answer = await self.engine.write_json(name, prompt, schema, max_tokens=640)
+        answer = await self.engine.write_json(name, prompt, schema, max_tokens=LONGEST)
         if not answer.finished:
             raise ContextTooLong("the metadata was cut off before its end")
         try:
