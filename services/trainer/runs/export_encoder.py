@@ -10,10 +10,12 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,10 @@ def export(folder: Path, into: Path) -> dict[str, float]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from tokenizers import Tokenizer
     from transformers import BertModel
+    from transformers.utils import logging as chatter
 
+    chatter.set_verbosity_error()  # it reports the pooler's weights, which a sentence embedding does not use
+    chatter.disable_progress_bar()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
@@ -109,17 +114,22 @@ def export(folder: Path, into: Path) -> dict[str, float]:
         reference = LastHidden()(*args).numpy()
     full = into / "full.onnx"
     axes = {name: {0: "batch", 1: "tokens"} for name in (*INPUTS, "last_hidden_state")}
-    torch.onnx.export(
-        LastHidden(),
-        args,
-        str(full),
-        input_names=list(INPUTS),
-        output_names=["last_hidden_state"],
-        dynamic_axes=axes,
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    quantize_dynamic(full, into / "model.onnx", per_channel=True, weight_type=QuantType.QInt8)
+    with warnings.catch_warnings():
+        # the exporter warns of indexing that this model does not do, the quantiser of a step that a dynamic one needs not: no line a newcomer can use
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        torch.onnx.export(
+            LastHidden(),
+            args,
+            str(full),
+            input_names=list(INPUTS),
+            output_names=["last_hidden_state"],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        quantize_dynamic(full, into / "model.onnx", per_channel=True, weight_type=QuantType.QInt8)
+        logging.disable(logging.NOTSET)
     full.unlink()
     tokenizer.save(str(into / "tokenizer.json"))
     session = InferenceSession(str(into / "model.onnx"), providers=["CPUExecutionProvider"])
