@@ -91,6 +91,7 @@ class Api:
         event = self.event(await body(request, Said))
         if self.items.said(event.document_id, event.id) is None:
             await self.bus.publish(event)
+            self.items.on_feedback_given(event)  # the topic will tell it again; who undoes at once must not be told that there is nothing to undo
             metrics.FEEDBACK.labels(event.kind).inc()
             log.info("feedback.given", id=event.id, kind=event.kind, document=event.document_id, task=event.task, correct=event.correct)
         return Json({"id": event.id}, status_code=202)

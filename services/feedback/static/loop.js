@@ -56,7 +56,7 @@ function live({ live: models, replicas }) {
         span("muted", "serves ", code(replica.serving),
           replica.probes > 0 ? ` · ${replica.probes_agreed} of ${replica.probes} probes agree` : "",
           ` · ${replica.seconds.toFixed(1)} s · `, when(replica.at)),
-        replica.reason && h("span", { class: "why", "data-well": String(replica.outcome === "active"), dir: "auto" }, replica.reason)))));
+        replica.reason && h("span", { class: "why", data: { well: replica.outcome === "active" }, dir: "auto" }, replica.reason)))));
   }));
 }
 
@@ -130,7 +130,7 @@ function sourcesTable({ sources }) {
   const body = [...sources].sort((a, b) => rank(a) - rank(b)).map((one) => h("tr", { testid: "source", data: { state: one.state } },
     cell("state", badge(one.state, tone[one.state])),
     cell("source", outside(one.source.title || one.source.id), span("muted", ` ${one.source.kind}`)),
-    cell("reason", one.reason && h("span", { class: "why", "data-well": String(one.state === "ok" || one.state === "unchanged"), dir: "auto" }, one.reason)), cell("last success", when(one.last_success)),
+    cell("reason", one.reason && h("span", { class: "why", data: { well: tone[one.state] !== "bad" }, dir: "auto" }, one.reason)), cell("last success", when(one.last_success)),
     cell("next poll", one.next_poll ? when(one.next_poll) : span("muted", "none")),
     cell("items", span("num", `${one.items}${one.quarantined ? ` (${one.quarantined} quarantined)` : ""}`))));
   if (!body.length) return card("Sources", "sources", none("No source has been polled yet."));
