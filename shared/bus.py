@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
@@ -30,7 +30,7 @@ from shared.topics import MAX_DEAD_LETTER, dead_letters, topic_of
 log = logger(__name__)
 E = TypeVar("E", bound=Event)
 CUT = 100_000  # bytes of a dead letter that Kafka will not take whole
-_IDLE_WAIT_MS = 2000  # an idle consumer asks this seldom; a record that arrives is handed over at once all the same
+_IDLE_WAIT_MS = 5000  # an idle consumer asks this seldom; a record that arrives is handed over at once all the same
 _AWAY: tuple[type[BaseException], ...] = (*TRANSIENT, OSError)
 _trace: ContextVar[str] = ContextVar("traceparent", default="")
 
@@ -222,7 +222,15 @@ class Bus:
         body = body_of(event)
         parent = _trace.get()
         headers = envelope(event, self.service, self.clock(), child_trace(parent) if parent else new_trace(event.key()))
-        await self.broker.publish(body, topic=topic_of(type(event)).name, key=event.key().encode(), headers=headers)
+        for wait in (0.1, 0.3, 1.0, 3.0, None):
+            try:
+                await self.broker.publish(body, topic=topic_of(type(event)).name, key=event.key().encode(), headers=headers)
+                return
+            except KafkaError as error:  # a leader that moved, a topic that is new: the client gives up on some of these at once
+                if wait is None or not error.retriable:
+                    raise
+                log.warning("publish.retry", topic=topic_of(type(event)).name, wait_s=wait, error=type(error).__name__)
+                await asyncio.sleep(wait)
 
     async def _send_raw(self, topic: str, record: ConsumerRecord, headers: dict[str, str]) -> None:
         try:

@@ -22,7 +22,7 @@ class Trained:
     probes: list[Probe]
 
 
-def train(work: Path, corrected: int = 48, epochs: int = 2) -> Trained:
+def train(work: Path, corrected: int = 48, epochs: int = 6) -> Trained:
     """A run on the sample's corrections, in a process of its own as in the trainer. Blocking, half a minute."""
     recipe = {"epochs": float(epochs), "learning_rate": 1e-3, "rank": 8.0}
     dataset = snapshot(corrections()[:corrected], role="adapter", base=base_id(str(BUNDLED_MODEL)), share=0.25, recipe=recipe)
