@@ -161,7 +161,12 @@ except (KeyboardInterrupt, asyncio.CancelledError):
 
 def started(tmp_path: Path, phase: str, env: dict[str, str]) -> subprocess.Popen[str]:
     argv = [sys.executable, "-c", START, str(tmp_path / "state"), phase]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **env}, preexec_fn=hears_interrupts)
+
+
+def hears_interrupts() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and its children inherit that: a terminal would not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def fake_java(tmp_path: Path) -> dict[str, str]:
