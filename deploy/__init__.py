@@ -1,0 +1,3 @@
+"""What starts Feedloop and what it is started with."""
+
+SERVICES = ("ingest", "inference", "classifier", "retriever", "feedback", "trainer")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from deploy import SERVICES
 from deploy.local.errors import LocalError
 from shared.errors import FeedloopError, one_line
 
@@ -18,7 +19,6 @@ sources_app = typer.Typer(no_args_is_help=True, help="The feeds and mailboxes.")
 app.add_typer(models_app, name="models")
 app.add_typer(sources_app, name="sources")
 Profile = Annotated[str, typer.Option(help="which state folder: `default` for `up`, `demo` for `demo`")]
-SERVICES = ("ingest", "inference", "classifier", "retriever", "feedback", "trainer")
 
 
 @app.command()

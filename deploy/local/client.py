@@ -6,10 +6,9 @@ from typing import Any
 
 import aiohttp
 
+from deploy import SERVICES
 from deploy.local.errors import LocalError
 from deploy.local.state import State
-
-SERVICES = ("ingest", "inference", "classifier", "retriever", "feedback", "trainer")
 
 
 def addresses(profile: str) -> dict[str, str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.client import SERVICES, Client, addresses, running_profile
+from deploy import SERVICES
+from deploy.local.client import Client, addresses, running_profile
 from deploy.local.errors import LocalError
 from deploy.local.stack import BUNDLED_MODEL, Stack, service_argv
 from deploy.local.state import State
@@ -28,15 +29,12 @@ def say(line: str) -> None:
     out.print(line, style="dim", markup=False)
 
 
-def stack_environment(state: State, config: Path) -> dict[str, str]:
-    """What the services of a local stack are told beside their addresses. What the user has set stands."""
+def stack_environment(config: Path) -> dict[str, str]:
+    """What the services are told beside deploy.local.environment's defaults. What the user has set stands."""
     ours = {
         "FEEDLOOP_CONFIG": str(config.absolute()),
-        "FEEDLOOP_MODEL": str(BUNDLED_MODEL),
         "FEEDLOOP_ENCODER": str(ROOT / "build" / "encoder"),
         "FEEDLOOP_HEAD": str(BUNDLED_MODEL / "heads" / "news"),
-        "FEEDLOOP_MODELS_CACHE": str(state.folder / "models"),
-        "FEEDLOOP_WORK": str(state.folder / "runs"),
     }
     return {name: os.environ.get(name) or value for name, value in ours.items()}
 
@@ -68,7 +66,7 @@ async def up(config: Path, profile: str) -> None:
         raise LocalError(f"there is no {config}: copy feedloop.example.yaml to it and name your feeds and mailboxes")
     state = State(profile)
     with out.status("starting Kafka, the engine and six services (the engine takes about a minute) …"):
-        stack = Stack(state, say=say, env=stack_environment(state, config), prepare=make_topics)
+        stack = Stack(state, say=say, env=stack_environment(config), prepare=make_topics)
         await stack.__aenter__()
     try:
         with out.status("waiting until all are ready …"):

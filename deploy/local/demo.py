@@ -75,7 +75,7 @@ class Demo:
         exits.callback(self.state.release)
         manifest, config = await exits.enter_async_context(sample_served(self.state.folder / "sample"))
         self.figures["expected"] = manifest.expected
-        env = {**stack_environment(self.state, config), "FEEDLOOP_TRAIN_WAIT_S": "3", "FEEDLOOP_TRAIN_AFTER": str(len(corrections()) * 9 // 10)}
+        env = {**stack_environment(config), "FEEDLOOP_TRAIN_WAIT_S": "3", "FEEDLOOP_TRAIN_AFTER": str(len(corrections()) * 9 // 10)}
         with out.status("Kafka, topics, vLLM …") as status:
             self.stack = Stack(
                 self.state,

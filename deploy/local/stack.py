@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 
+from deploy import SERVICES
 from deploy.local.engine import EngineProcess, EngineSettings
 from deploy.local.environment import BUNDLED_MODEL, service_environment
 from deploy.local.errors import LocalError
@@ -19,7 +20,6 @@ from deploy.local.state import State
 from deploy.local.watch import keep_alive
 from shared.runner import Child, Supervisor
 
-SERVICES = ("ingest", "inference", "classifier", "retriever", "feedback", "trainer")
 NEEDS_ENGINE = "inference"
 
 Prepare = Callable[[str], Awaitable[object]]

@@ -6,8 +6,7 @@ of the difference must lie above zero, so that luck on a few items publishes not
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared.events import GateCheck, GateReport
 
@@ -42,7 +41,6 @@ class Evidence:
     offered: bool = False
     probes: int = 0
     incumbent_digest: str = "base"
-    notes: list[str] = field(default_factory=list)
 
 
 def judge(evidence: Evidence, least_held_out: int = 12, least_training: int = 20, seed: int = 20) -> GateReport:
@@ -90,9 +88,9 @@ def _better(rows: list[Judged], before: float, after: float, seed: int) -> GateC
     return GateCheck(name="better than what is live", passed=low > 0, detail=detail)
 
 
-def bootstrap(rows: list[Judged], seed: int, statistic: Callable[[Judged], int] | None = None) -> tuple[float, float]:
+def bootstrap(rows: list[Judged], seed: int) -> tuple[float, float]:
     """Percentile interval of the mean paired difference (candidate minus incumbent, per item -1, 0 or 1)."""
-    differences = [(statistic or _difference)(row) for row in rows]
+    differences = [_difference(row) for row in rows]
     dice = random.Random(seed)
     means = sorted(sum(dice.choices(differences, k=len(differences))) / len(differences) for _ in range(RESAMPLES))
     tail = (1 - CONFIDENCE) / 2
