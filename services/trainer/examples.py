@@ -8,13 +8,14 @@ cue. The labels in NEVER are a desk's own, taught by its corrections; they stand
 import json
 import random
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.trainer.supervision import NEVER, WORDS, category_of, clear_winner, cues, hits, made_sentence, sentiment_of, urgency_of
+from services.trainer.supervision import NEVER, WORDS, cues
 from shared import grounding, prompts
 from shared.events import Link
-from shared.taxonomy import Task, label_set
+from shared.taxonomy import Task
 
 MOODS = {
     "positive": {"admiration", "amusement", "approval", "caring", "excitement", "gratitude", "joy", "love", "optimism", "pride", "relief"},
@@ -38,6 +39,9 @@ ASK = (
     "What is said about {x}?", "What about {x}?", "What do we know about {x}?", "{x}?", "Is there news on {x}?", "Tell me about {x}.",
     "What does it say on {x}?", "What happened with {x}?", "Why does {x} matter?", "Which part mentions {x}?",
 )  # fmt: skip
+
+
+Dressing = dict[str, list[str]]  # head, foot, actions, not_actions: filled lines that stand around a document's own
 
 
 @dataclass(frozen=True)
@@ -110,82 +114,55 @@ def kind_example(source: str, title: str, text: str, chance: random.Random) -> E
     return Example("label", prompts.label_messages(task, title, text), kinds[source], task)
 
 
-def labels_of(row: dict[str, Any], pieces: list[str], chance: random.Random, *, plain: bool = False) -> list[Example]:
-    """Label examples from windows of one document, for each task that its words settle."""
-    tasks = label_set().tasks
-    text = window(pieces, chance)
-    title = row["title"] if row["title"] and chance.random() < 0.5 else pieces[0][:120] if chance.random() < 0.3 else ""
-    both = f"{title} {text}"
-    made: list[Example] = []
-    if category := category_of(row["source"], row.get("path", ""), both):
-        made.append(label_example(tasks["category"], category, title, text, chance, plain=plain))
-    if tone := sentiment_of(both, 2 if len(both) < 300 else 3):
-        made.append(label_example(tasks["sentiment"], tone, title, text, chance, plain=plain))
-    level = urgency_of(both)
-    if level is None and urgency_of(both + " immediately") == "high":  # carries no cue of its own
-        level = chance.choice(("low", "normal", "high"))
-        cue, body = made_sentence(level, chance), grounding.sentences(text)[:4]
-        body.insert(chance.randint(0, len(body)), cue)
-        title, text = (cue.rstrip("."), text) if chance.random() < 0.25 else (title, " ".join(body))
-    if level:
-        made.append(label_example(tasks["urgency"], level, title, text, chance, plain=plain))
-    if not plain and chance.random() < 0.25 and (kind := kind_example(row["source"], title, text, chance)):
-        made.append(kind)
-    return made
+def urgent(text: str, level: str, cue: str, title: str, chance: random.Random) -> tuple[str, str]:
+    """(title, text) with a sentence that carries a level of urgency put in, or as the title, at times alone."""
+    if chance.random() < 0.3:
+        return (title, cue) if chance.random() < 0.5 else (cue.rstrip("."), "")
+    if chance.random() < 0.25:
+        return cue.rstrip("."), text
+    body = grounding.sentences(text)[:4]
+    body.insert(chance.randint(0, len(body)), cue)
+    return title, " ".join(body)
 
 
-def sought(row: dict[str, Any], pieces: list[str], chance: random.Random, *, plain: bool = False) -> list[Example]:
-    """Category examples from around sentences of a general corpus that are clearly about something rarer than the corpus itself."""
-    if row["source"] not in ("congress_press", "openstax", "digitalgov", "changelog_transcripts"):
-        return []
-    made: list[Example] = []
-    for at, piece in enumerate(pieces):
-        found = clear_winner(hits(piece, cues()["category"]), 2)
-        if found in (None, "politics", "technology") or chance.random() < 0.3:
-            continue
-        start = at - chance.choice((0, 0, 1))
-        text = " ".join(pieces[max(0, start) : at + chance.choice((1, 2, 3, 5))])[:1000]
-        counts = hits(text, cues()["category"])
-        title = row["title"] if row["title"] and hits(row["title"], cues()["category"])[str(found)] else ""
-        if clear_winner(counts, 3) == found and found not in NEVER:
-            made.append(label_example(label_set().tasks["category"], str(found), title, text, chance, plain=plain))
-    return made[:4]
+def noisy(pieces: list[str], dressing: Dressing, chance: random.Random) -> str:
+    """The sentences as mail and feeds bring them: greetings and notices around them, now and then a request among them, in paragraphs."""
+    body = list(pieces)
+    for kind, odds in (("actions", 0.45), ("not_actions", 0.2)):
+        if chance.random() < odds:
+            body.insert(chance.randint(1, len(body)), chance.choice(dressing[kind]))
+    step = chance.choice((2, 3, 4))
+    parts = [" ".join(body[n : n + step]) for n in range(0, len(body), step)]
+    head, foot = (chance.sample(dressing[part], min(len(dressing[part]), chance.choice((0, 0, 0, 1, 1, 2, 3)))) for part in ("head", "foot"))
+    return "\n\n".join([*head, *parts, *foot])
 
 
-def best_sentence(offered: grounding.Candidates, title: str, shown: str) -> str:
-    """The offered sentence that says most: of the first four that are shown whole, the one that shares most words with the title and topics."""
-    wanted = {word.lower() for word in WORDS.findall(f"{title} {' '.join(offered.topics)}".lower())} - grounding.STOP_WORDS
-    able = [s for s in offered.sentences[:4] if s in shown] or offered.sentences[:1]
-    return max(able, key=lambda s: len(wanted & set(WORDS.findall(s.lower()))) / (8 + len(s) / 20) - 0.05 * able.index(s))
-
-
-def metadata_example(row: dict[str, Any], text: str, chance: random.Random) -> Example:
-    """The metadata JSON of a document; its values in the order in which the document has them."""
+def metadata_example(row: dict[str, Any], text: str, labels: dict[str, str], noise: Collection[str], chance: random.Random) -> Example:
+    """The metadata JSON of a document: the first offered sentence that is not noise, and its names and phrases in the order of the document."""
     title = row["title"] or grounding.sentences(text)[0][:100]
     slug = "-".join(WORDS.findall(title.lower())[:6])
     hosts = ("example.org", "news.example.com", "blog.example.net", "www.example.edu", "lists.example.org")
     links = [Link(url=f"https://{chance.choice(hosts)}/{chance.choice(('', 'post/', '2026/05/', 'a/'))}{slug[: chance.randint(4, 60)]}{'' if n == 0 else n}")
              for n in range(chance.choice((0, 0, 1, 2, 3)))]  # fmt: skip
-    labels = {"category": category_of(row["source"], row.get("path", ""), text[:900]) or chance.choice(sorted(cues()["renamed"])),
-              "sentiment": sentiment_of(text[:900]) or "neutral", "urgency": urgency_of(text[:900]) or chance.choice(("low", "normal"))}  # fmt: skip
     if chance.random() < 0.3:
-        labels["risk"] = "none"
+        labels = labels | {"risk": "none"}
     messages = prompts.metadata_messages(title, text, links, labels=labels)
     shown = messages[1]["content"]
     offered = grounding.candidates(title, text, links)
+    told = [sentence for sentence in offered.sentences if sentence in shown and not any(line in sentence or sentence in line for line in noise)]
 
     def first(values: list[str], most: int) -> list[str]:
         return sorted((value for value in values if value in shown), key=shown.index)[:most]
 
     answer = {
-        "summary": best_sentence(offered, title, shown), "key_topics": first(offered.topics[:4], 4), "entities": first(offered.entities[:5], 5),
+        "summary": (told or offered.sentences)[0], "key_topics": first(offered.topics[:4], 4), "entities": first(offered.entities[:5], 5),
         "action_items": first(offered.actions, 2), "related_links": first(offered.links, 3), "sentiment": labels["sentiment"],
         "urgency_level": labels["urgency"], "categories": [labels["category"]],
     }  # fmt: skip
     return Example("metadata", messages, compact(answer))
 
 
-def answer_example(passages: list[str], chance: random.Random) -> Example | None:
+def answer_example(passages: list[str], chance: random.Random, ask: Sequence[str] = ASK) -> Example | None:
     """A question on something that one passage names and the others do not; the answer is the one or two sentences that name it."""
     gold, *others = passages
     pieces = [piece for piece in grounding.sentences(gold) if 30 <= len(piece) <= grounding.MAX_SENTENCE]
@@ -200,7 +177,24 @@ def answer_example(passages: list[str], chance: random.Random) -> Example | None
     found = [piece for piece in pieces if subject in piece][:2]
     if not found:
         return None
-    return _answering(chance.choice(ASK).format(x=subject), passages, found, chance)
+    return _answering(chance.choice(ask).format(x=subject), passages, found, chance)
+
+
+def repeat_example(passages: list[str], chance: random.Random) -> Example | None:
+    """Say again one sentence, named by its passage or by its first words: the plainest copying."""
+    n = chance.randrange(len(passages))
+    pieces = [piece for piece in grounding.sentences(passages[n]) if 20 <= len(piece) <= grounding.MAX_SENTENCE]
+    if not pieces:
+        return None
+    way = chance.random()
+    if way < 0.4:
+        question, found = f"What does passage {n + 1} say first?", pieces[0]
+    else:
+        found = chance.choice(pieces)
+        words = found.split()
+        question = f'Which sentence begins with "{" ".join(words[: chance.randint(1, 3)])}"?' if way < 0.7 else f'Repeat: "{" ".join(words[:5])} …"'
+    messages = prompts.answer_messages(question, passages)
+    return Example("answer", messages, compact([found])) if found in messages[1]["content"] else None
 
 
 def leaflet_questions(text: str, others: list[str], chance: random.Random) -> Example | None:

@@ -81,11 +81,19 @@ def urgency_of(text: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def fill(template: str, slots: dict[str, list[str]], chance: random.Random) -> str:
+    """A template with a value in each {slot}, another one where the slot comes again; {Slot} is capitalised. Raises KeyError for a slot that `slots` lacks."""
+    taken: dict[str, list[str]] = {}
+
+    def one(match: re.Match[str]) -> str:
+        name = match[1].lower()
+        left = taken.setdefault(name, chance.sample(slots[name], min(3, len(slots[name]))))
+        value = str(left.pop() if left else chance.choice(slots[name]))
+        return value[:1].upper() + value[1:] if match[1][0].isupper() else value
+
+    return _SLOT.sub(one, template)
+
+
 def made_sentence(level: str, chance: random.Random) -> str:
     """A sentence that carries a level of urgency."""
-
-    def fill(match: re.Match[str]) -> str:
-        value = chance.choice(cues()["slots"][match[1].lower()])
-        return value.capitalize() if match[1][0].isupper() else str(value)
-
-    return _SLOT.sub(fill, chance.choice(cues()["made"][level]))
+    return fill(chance.choice(cues()["made"][level]), cues()["slots"], chance)

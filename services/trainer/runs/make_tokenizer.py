@@ -1,4 +1,4 @@
-"""Train the bundled model's tokenizer: byte-level BPE, 8,192 pieces, with the chat template that vLLM applies.
+"""Train the bundled model's tokenizer: byte-level BPE, 12,288 pieces, with the chat template that vLLM applies.
 
     python -m services.trainer.runs.make_tokenizer --data ../shared/data --out deploy/model
 
@@ -16,7 +16,7 @@ from typing import Any
 from shared import grounding, prompts
 from shared.taxonomy import label_set
 
-VOCABULARY = 8192
+VOCABULARY = 12288
 PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 SPECIAL = [PAD, END, SYSTEM, USER, ASSISTANT]
 CONTEXT = 2048  # tokens

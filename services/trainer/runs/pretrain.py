@@ -24,12 +24,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from services.trainer.runs import cooccurrence, make_tokenizer, measure
-from services.trainer.runs.batches import Batches
+from services.trainer.runs import cooccurrence, make_tokenizer, measure, teacher
+from services.trainer.runs.batches import Batch, Batches, mask_of
 from services.trainer.runs.crew import Crew, Step
-from services.trainer.runs.prepare import WORK, data_folder, prepare
-from shared.prompts import label_messages
-from shared.taxonomy import label_set
+from services.trainer.runs.gather import data_folder
+from services.trainer.runs.prepare import WORK, prepare
+from shared.encoder import Encoder
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"hidden": 256, "layers": 6, "wide": 688, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
@@ -37,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"hidden": 128, "layers": 2, "wide": 344, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
 }
 MICRO = 4  # micro-batches a step
+SHAPED = ("prose", "prose-long", "label", "long")  # one kind of each shape, to compile by
 RATE, WARMUP, DECAY_FROM = 4e-3, 0.02, 0.55  # learning rate; shares of the time
 EXPORT_EVERY = 480  # seconds
 CHECKPOINT = WORK / "checkpoint.pt"
@@ -61,25 +62,38 @@ def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> Ll
     for name, weight in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             torch.nn.init.normal_(weight, std=0.02 / math.sqrt(2 * preset["layers"]))
+    model.set_attn_implementation("eager")  # with a mask of trees and short rows a third faster on a CPU than the fused one
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, do_sample=True, temperature=0.3, top_p=0.9)
     return model
+
+
+def first_embeddings(tokenizer: Any, batches: Batches, hidden: int, encoder: Path) -> torch.Tensor:
+    """Embeddings to begin with: two thirds of the dimensions say where the encoder puts the piece as a word, one third which pieces stand near it."""
+    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
+    near = hidden // 3
+    spelled = [tokenizer.decode([n]).strip() or "." for n in range(len(pieces))]
+    far = torch.from_numpy(teacher.word_vectors(Encoder(encoder, threads=2), spelled, hidden - near)).float()
+    both = torch.cat([far * (2 / 3) ** 0.5, cooccurrence.embeddings(batches.text(), pieces, near) / cooccurrence.NORM * (1 / 3) ** 0.5], dim=1)
+    turn = torch.linalg.qr(torch.randn(hidden, hidden))[0]  # so that no head of attention begins with one kind alone
+    return both @ turn * cooccurrence.NORM
 
 
 def stepper(model: LlamaForCausalLM, batches: Batches, eager: bool) -> Step:
     """What a member of the crew does with a micro-batch: loss and gradients."""
 
-    def loss_of(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
-        each = cross_entropy(model.lm_head(hidden.flatten(0, 1)).float(), targets.flatten(), reduction="none")
-        return (each * weights.flatten()).sum() / weights.sum()
+    def loss_of(batch: Batch) -> torch.Tensor:
+        mask = torch.where(mask_of(batch.trees, batch.branches), 0.0, -1e9).to(model.dtype)
+        hidden = model.model(input_ids=batch.inputs, attention_mask=mask, position_ids=batch.positions, use_cache=False).last_hidden_state
+        each = cross_entropy(model.lm_head(hidden.flatten(0, 1)[batch.at]).float(), batch.targets, reduction="none")
+        return (each * batch.weights).sum() / batch.weights.sum()
 
     forward = loss_of if eager else torch.compile(loss_of, dynamic=False)
 
     def work(kind: str) -> tuple[float, int]:
-        inputs, targets, weights = (tensor.to(model.device) for tensor in batches.draw(kind))
-        loss = forward(inputs, targets, weights)
+        batch = Batch(*(tensor.to(model.device) for tensor in batches.draw(kind)))
+        loss = forward(batch)
         loss.backward()
-        return loss.item(), inputs.numel()
+        return loss.item(), int((batch.trees > 0).sum())
 
     return work
 
@@ -96,10 +110,10 @@ def helper(
         weight.data = shared
     batches = Batches(cache, sizes[2], preset["scale"], seed + member, (member, crew.helpers + 1))
     work = stepper(model, batches, eager)
-    for name in ("label-short", "label", "metadata"):
+    for name in SHAPED:
         work(name)
     model.zero_grad(set_to_none=True)
-    crew.help(member, own, list(batches.pools), work)
+    crew.help(member, own, batches.names, work)
 
 
 def export(model: LlamaForCausalLM, masters: list[torch.Tensor], tokenizer: Any, out: Path) -> None:
@@ -124,6 +138,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("deploy/model"))
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="cpu")
+    parser.add_argument("--encoder", type=Path, default=Path("build/encoder"), help="the sentence encoder that teaches (make setup exports it)")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     args = parser.parse_args()
@@ -134,7 +149,7 @@ def main() -> None:
     if not (args.out / "tokenizer.json").exists():
         make_tokenizer.save(make_tokenizer.train(data), args.out)
     tokenizer = AutoTokenizer.from_pretrained(args.out)
-    cache = prepare(data, args.out, preset["size"])
+    cache = prepare(data, args.out, preset["size"], args.encoder)
     held = measure.read_held(cache / "held.jsonl")
 
     device = preset["device"]
@@ -160,25 +175,21 @@ def main() -> None:
                 weight.copy_(master)
     batches = Batches(cache, tokenizer.pad_token_id, preset["scale"], 7 + step, (0, preset["helpers"] + 1))
     print(
-        f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; sequences: { {name: len(pool[1]) for name, pool in batches.pools.items()} }",
+        f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; items: {batches.sizes()}",
         flush=True,
     )
 
     if not step:
-        blank = measure.prompt_ids(tokenizer, label_messages(label_set().tasks["category"], "", "x"))
-        stop = tokenizer.encode("</")[0]
-        text = batches.text(blank.index(tokenizer.encode("x")[0]) - 1, stop)
-        pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
-        masters[0].copy_(cooccurrence.embeddings(text, pieces, preset["hidden"]))
+        masters[0].copy_(first_embeddings(tokenizer, batches, preset["hidden"], args.encoder))
         with torch.no_grad():
             next(model.parameters()).copy_(masters[0])  # the embeddings stand first
     if preset["helpers"]:
         torch.nn.Module.share_memory(model)
     weights = list(model.parameters())
-    names = list(batches.pools)
+    names = batches.names
     crew = Crew(weights, preset["helpers"])
     work = stepper(model, batches, args.eager)
-    for name in ("label-short", "label", "metadata"):  # one of each shape: compiled before the clock starts, and cached for the helpers
+    for name in SHAPED:  # one of each shape: compiled before the clock starts, and cached for the helpers
         work(name)
     model.zero_grad(set_to_none=True)
     crew.start(helper, (weights, preset, cache, (len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id), 1007 + step, args.eager))

@@ -62,16 +62,23 @@ def test_made_sentences_are_whole(level: str) -> None:
 
 
 def test_label_examples_ask_what_use_asks_and_answer_with_an_offered_label() -> None:
-    pieces = grounding.sentences(ROW["text"])
-    made = [example for chance in chances(80) for example in making.labels_of(ROW, pieces, chance)]
-    assert {"category", "urgency", "kind"} & {example.task.name for example in made if example.task}
-    for example in made:
-        assert example.task is not None and example.answer in example.task.labels and example.answer not in NEVER
-        user = example.messages[1]["content"]
-        assert f"Task: {example.task.name}\nLabels: {', '.join(example.task.labels)}\nAnswer with one label." in user
-    standard = label_set().tasks["category"]
+    tasks = label_set().tasks
+    for chance in chances(80):
+        for task, gold in (("category", "technology"), ("sentiment", "positive"), ("urgency", "low")):
+            example = making.label_example(tasks[task], gold, ROW["title"], ROW["text"], chance)
+            assert example.task is not None and example.answer in example.task.labels and example.answer not in NEVER
+            user = example.messages[1]["content"]
+            assert f"Task: {example.task.name}\nLabels: {', '.join(example.task.labels)}\nAnswer with one label." in user
+    standard = tasks["category"]
     plain = making.label_example(standard, "technology", ROW["title"], ROW["text"], random.Random(1), plain=True)
     assert plain.messages == prompts.label_messages(standard, ROW["title"], ROW["text"])
+
+
+def test_a_line_that_says_how_urgent_it_is_stands_in_the_document_it_was_put_into() -> None:
+    cue = "The dam must be left at once."
+    for chance in chances(40):
+        title, text = making.urgent("First. Second. Third. Fourth. Fifth.", "high", cue, "A title", chance)
+        assert cue.rstrip(".") in f"{title} {text}"
 
 
 def test_renamed_labels_mean_the_gold_label() -> None:
@@ -87,20 +94,55 @@ def test_renamed_labels_mean_the_gold_label() -> None:
             assert name in renamed["science"]
 
 
+NOISE = {"head": ["View this email in your browser, it reads better there."], "foot": ["Unsubscribe from the letters of the project here."]}
+LABELS = {"category": "technology", "sentiment": "neutral", "urgency": "normal"}
+
+
 def test_metadata_answers_obey_the_schema_of_use() -> None:
     for chance in chances(30):
-        example = making.metadata_example(ROW, ROW["text"], chance)
+        example = making.metadata_example(ROW, ROW["text"], LABELS, [], chance)
         answer = json.loads(example.answer)
         user = example.messages[1]["content"]
         links = next(line for line in user.splitlines() if line.startswith("Links: ")).removeprefix("Links: ").split()
         offered = grounding.candidates(ROW["title"], ROW["text"], [Link(url=url) for url in links])
         labels = {"category": answer["categories"][0], "sentiment": answer["sentiment"], "urgency": answer["urgency_level"]}
+        assert labels == LABELS
         schema = grounding.metadata_schema(offered, labels)
         assert list(answer) == schema["required"]
         read = grounding.read_metadata(example.answer, offered)
         assert read.action_items == ["Please update your client before 14 March."]
         assert "category=" + labels["category"] in user and " " not in example.answer.split('"key_topics"')[0][-3:]
         assert "Adèle Schröter" in read.entities and "\\u" not in example.answer
+
+
+def test_a_summary_is_the_first_offered_sentence_that_is_not_noise() -> None:
+    pieces = grounding.sentences(ROW["text"])[:3]
+    dressing = NOISE | {"actions": ["Please send the form by 3 May."], "not_actions": ["The form was sent on 2 May."]}
+    noise = [*NOISE["head"], *NOISE["foot"]]
+    dressed = 0
+    for chance in chances(60):
+        text = making.noisy(pieces, dressing, chance)
+        dressed += noise[0] in text
+        answer = json.loads(making.metadata_example(ROW, text, LABELS, noise, chance).answer)
+        assert answer["summary"] not in noise
+        assert all(line in ("Please send the form by 3 May.",) or line in pieces for line in answer["action_items"])
+    assert dressed > 5
+
+
+def test_repetitions_ask_for_one_sentence_of_the_passages() -> None:
+    passages = ["The museum opened a new wing. It is for sculpture of all ages.", "Rates stayed at two per cent after the long meeting."]
+    asked = set()
+    for chance in chances(60):
+        example = making.repeat_example(passages, chance)
+        assert example is not None
+        (said,) = json.loads(example.answer)
+        question = example.messages[1]["content"].split("Question: ")[1].split("\n")[0]
+        asked.add(question.split()[0])
+        if question.startswith("What does passage"):
+            assert grounding.sentences(passages[int(question.split()[3]) - 1])[0] == said
+        else:
+            assert said.startswith(question.split('"')[1].removesuffix(" …").split('"')[0])
+    assert asked == {"What", "Which", "Repeat:"}
 
 
 def test_answers_are_sentences_of_the_one_passage_that_names_the_subject() -> None:
