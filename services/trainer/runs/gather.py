@@ -1,4 +1,4 @@
-"""Passages to learn from, out of the corpora and of the lines written for Feedloop: windows of prose, headlines, comments. No torch."""
+"""Passages to learn from, out of the corpora and of the lines written for Feedloop: windows of prose, headlines, comments."""
 
 import json
 import os

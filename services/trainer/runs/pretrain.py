@@ -24,7 +24,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from services.trainer.runs import cooccurrence, make_tokenizer, measure, teacher
+from services.trainer.runs import embeddings, make_tokenizer, measure
 from services.trainer.runs.batches import Batch, Batches, mask_of
 from services.trainer.runs.crew import Crew, Step
 from services.trainer.runs.gather import data_folder
@@ -65,17 +65,6 @@ def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> Ll
     model.set_attn_implementation("eager")  # with a mask of trees and short rows a third faster on a CPU than the fused one
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, do_sample=True, temperature=0.3, top_p=0.9)
     return model
-
-
-def first_embeddings(tokenizer: Any, batches: Batches, hidden: int, encoder: Path) -> torch.Tensor:
-    """Embeddings to begin with: two thirds of the dimensions say where the encoder puts the piece as a word, one third which pieces stand near it."""
-    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
-    near = hidden // 3
-    spelled = [tokenizer.decode([n]).strip() or "." for n in range(len(pieces))]
-    far = torch.from_numpy(teacher.word_vectors(Encoder(encoder, threads=2), spelled, hidden - near)).float()
-    both = torch.cat([far * (2 / 3) ** 0.5, cooccurrence.embeddings(batches.text(), pieces, near) / cooccurrence.NORM * (1 / 3) ** 0.5], dim=1)
-    turn = torch.linalg.qr(torch.randn(hidden, hidden))[0]  # so that no head of attention begins with one kind alone
-    return both @ turn * cooccurrence.NORM
 
 
 def stepper(model: LlamaForCausalLM, batches: Batches, eager: bool) -> Step:
@@ -180,7 +169,7 @@ def main() -> None:
     )
 
     if not step:
-        masters[0].copy_(first_embeddings(tokenizer, batches, preset["hidden"], args.encoder))
+        masters[0].copy_(embeddings.first(tokenizer, batches.text(), preset["hidden"], Encoder(args.encoder, threads=2)))
         with torch.no_grad():
             next(model.parameters()).copy_(masters[0])  # the embeddings stand first
     if preset["helpers"]:

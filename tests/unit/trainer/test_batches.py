@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 from services.trainer import examples as making
 from services.trainer.runs import batches as rows
 from services.trainer.runs.batches import Batches, mask_of, positions_of
-from services.trainer.runs.prepare import encode
 from services.trainer.runs.pretrain import PRESETS, new_model
+from services.trainer.runs.tokens import check_boundary, encode
 from services.trainer.tasks import listed
 from shared.taxonomy import label_set
 
@@ -104,7 +104,5 @@ def test_every_kind_can_come_at_any_time(tmp_path: Path, tokenizer: Any) -> None
 
 
 def test_a_tokenizer_that_joins_over_the_documents_end_is_refused() -> None:
-    from services.trainer.runs.prepare import _check_boundary
-
     with pytest.raises(ValueError, match="document's end"):
-        _check_boundary([[1, 23]], [[1, 2]], [[3]])
+        check_boundary([[1, 23]], [[1, 2]], [[3]])

@@ -1,11 +1,16 @@
-"""Embeddings to begin with, from which tokens stand near which: half a minute of counting and linear algebra that spares the small model the
-part of its hour in which it would find out that `hospital` and `doctor` have to do with each other (Levy & Goldberg 2014: PPMI, factorised).
+"""Embeddings to begin with, which spare the small model the part of its hour in which it would find out what words have to do with one another.
+
+Two thirds of the dimensions say where the sentence encoder puts the piece as a word; one third, which pieces stand near it in the text to be learnt
+(Levy & Goldberg 2014: PPMI, factorised). A minute of counting and linear algebra.
 """
 
 from typing import Any
 
 import numpy as np
 import torch
+
+from services.trainer.runs.teacher import word_vectors
+from shared.encoder import Encoder
 
 NEAR = 6  # tokens on either side
 RARE = 200  # tokens seen less often take part in what their twins (other case, other space) mean
@@ -43,7 +48,18 @@ def factorised(matrix: torch.Tensor, dims: int) -> torch.Tensor:
     return basis @ vectors[:, order] * values[order].abs().sqrt()
 
 
-def embeddings(tokens: Any, pieces: list[str], dims: int) -> torch.Tensor:
+def first(tokenizer: Any, tokens: Any, hidden: int, encoder: Encoder) -> torch.Tensor:
+    """Embeddings [vocabulary, hidden] of length NORM for the tokenizer's pieces; `tokens` are what to count."""
+    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
+    near = hidden // 3
+    spelled = [tokenizer.decode([n]).strip() or "." for n in range(len(pieces))]
+    far = torch.from_numpy(word_vectors(encoder, spelled, hidden - near)).float()
+    both = torch.cat([far * (2 / 3) ** 0.5, counted(tokens, pieces, near) / NORM * (1 / 3) ** 0.5], dim=1)
+    turn = torch.linalg.qr(torch.randn(hidden, hidden))[0]  # so that no head of attention begins with one kind alone
+    return both @ turn * NORM
+
+
+def counted(tokens: Any, pieces: list[str], dims: int) -> torch.Tensor:
     """An embedding for each of the tokenizer's `pieces` (by id), of length NORM; unknown ones are random."""
     counts = pairs(tokens, len(pieces))
     seen = counts.sum(1) / (2 * NEAR)

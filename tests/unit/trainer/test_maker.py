@@ -1,0 +1,79 @@
+"""What is asked of a passage: only what is known for sure, never a desk's own label, and never more of one label than of the others."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from services.trainer.runs import maker as making
+from services.trainer.runs.gather import Document, Passage
+from services.trainer.runs.maker import Maker
+from services.trainer.runs.teacher import Knowledge
+from services.trainer.supervision import NEVER
+from shared import grounding
+
+TEXT = "The clinic on Mill Lane opened a new ward for children on Monday. Doctors from Porto will work there."
+
+
+def known(category: str | None = None, tone: str | None = None, topic: str | None = None) -> Knowledge:
+    return Knowledge(topic, frozenset({topic} if topic else ()), category, tone)
+
+
+def standard(maker: Maker, task: str) -> set[str]:
+    return {e.answer for _, _, made in maker.trees for e in made if e.task and e.task.name == task}
+
+
+def test_what_two_sources_of_labels_do_not_agree_on_is_not_asked() -> None:
+    maker = Maker(random.Random(1))
+    maker.labels([Passage("headline", "", TEXT, category="health")], [known(category="sport")])
+    assert not standard(maker, "category")
+    maker.labels([Passage("headline", "", TEXT, category="health")] * 4, [known(category="health")] * 4)
+    assert standard(maker, "category") == {"health"}
+
+
+@pytest.mark.parametrize("label", sorted(NEVER))
+def test_a_desks_own_label_is_never_the_answer(label: str) -> None:
+    maker = Maker(random.Random(2))
+    maker.labels([Passage("headline", "", TEXT)] * 20, [known(category=label)] * 20)
+    assert not standard(maker, "category")
+
+
+def test_no_label_outweighs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(making.MOST, "category", 5)
+    maker = Maker(random.Random(3))
+    maker.labels([Passage("headline", "", TEXT, category="health")] * 30, [known()] * 30)
+    assert maker.counts["category=health"] == 5
+
+
+def test_topics_moods_titles_and_names_are_asked_where_they_are_known() -> None:
+    maker = Maker(random.Random(4))
+    passage = Passage("digitalgov", "", TEXT, heading="A ward for children", names=["Mill Lane", "Porto"])
+    other = Passage("digitalgov", "", "Ships lay in the harbour of Gdynia.", heading="Ships at rest", names=["Gdynia"])
+    message = Passage("comment", "", "I am so glad!", moods=("joy",), tone="positive", quiet=True)
+    maker.labels([passage, other, message] * 30, [known(topic="hospitals"), known(), known()] * 30)
+    names = Counter(e.task.name for _, _, made in maker.trees for e in made if e.task)
+    assert names["title"] + names["headline"] + names["heading"] > 5
+    assert names["mentions"] + names["names"] + names["keyword"] > 5
+    assert any(name.startswith("about ") for name in names)
+    assert names["mood"] + names["emotion"] + names["feeling"] > 5
+    assert all(quiet == (made[0].messages[1]["content"].split("\n")[2] == "I am so glad!") for _, quiet, made in maker.trees)
+
+
+def test_documents_are_copied_from_and_held_out_ones_kept_aside() -> None:
+    row = {"id": "digitalgov-1", "source": "digitalgov", "title": "A ward for children", "text": TEXT * 3}
+    maker, others = Maker(random.Random(5)), ["Ships lay in the harbour of Gdynia. They came from Oslo.", "The reading room opens at nine."]
+    for _ in range(20):
+        maker.document(Document(row, grounding.sentences(TEXT) * 3, held=False), others)
+    kinds = Counter((kind, made[0].kind) for kind, _, made in maker.trees)
+    assert kinds["copy", "metadata"] > 5 and kinds["copy", "answer"] > 10 and not maker.held
+    before = len(maker.trees)
+    for _ in range(5):
+        maker.document(Document(row, grounding.sentences(TEXT) * 3, held=True), others)
+    assert len(maker.trees) == before and maker.held
+
+
+def test_urgency_and_messages_have_trees_of_every_label() -> None:
+    maker = Maker(random.Random(6))
+    maker.urgency([Passage("headline", "", TEXT, category="health")] * 60, 60)
+    assert standard(maker, "urgency") == {"low", "normal", "high"}
+    assert standard(maker, "stressed") >= {"yes", "no"}
