@@ -1,4 +1,4 @@
-"""Train the bundled model's tokenizer: byte-level BPE, 12,288 pieces, with the chat template that vLLM applies.
+"""Train the bundled model's tokenizer: byte-level BPE, 16,384 pieces, with the chat template that vLLM applies.
 
     python -m services.trainer.runs.make_tokenizer --data ../shared/data --out deploy/model
 
@@ -10,16 +10,19 @@ import argparse
 import json
 import lzma
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from services.trainer.tasks import moods, topics
 from shared import grounding, prompts
 from shared.taxonomy import label_set
 
-VOCABULARY = 12288
+VOCABULARY = 16384
 PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 SPECIAL = [PAD, END, SYSTEM, USER, ASSISTANT]
 CONTEXT = 2048  # tokens
+SHORT_TIMES = 40  # how often the lines written for Feedloop count
 SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 TEMPLATE = (
     "{%- for message in messages -%}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{%- endfor -%}"
@@ -60,6 +63,20 @@ def sample(folder: Path, every: int = 5) -> Iterator[str]:
             yield prompts.SYSTEM
 
 
+def short(folder: Path) -> Iterator[str]:
+    """What prose has little of, and label lists, headlines and messages much: their words must be whole, or nothing is known of them at the start."""
+    for _ in range(SHORT_TIMES):
+        for name, body in [*topics().items(), *moods().items()]:
+            names = ", ".join([name, *body["names"]])
+            yield f"Labels: {names}, {names.lower()}, {names.title()}\n about {', '.join(body.get('words', []))}"
+            yield "\n".join(body["lines"])
+    for name in ("clickbait32k", "goemotions"):
+        path = folder / name / "train.jsonl"
+        if path.exists():
+            with path.open(encoding="utf-8") as rows:
+                yield from (json.loads(line)["text"] for line in rows)
+
+
 def train(folder: Path) -> Any:
     """A transformers fast tokenizer, trained on the corpora under `folder`."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -73,7 +90,7 @@ def train(folder: Path) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=2, show_progress=False
     )
-    bpe.train_from_iterator(sample(folder), trainer)
+    bpe.train_from_iterator(chain(sample(folder), short(folder)), trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token=PAD, eos_token=END, additional_special_tokens=[SYSTEM, USER, ASSISTANT], model_max_length=CONTEXT
     )

@@ -20,11 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from services.trainer.runs import embeddings, make_tokenizer, measure
+from services.trainer.runs import embeddings, first_weights, make_tokenizer, measure
 from services.trainer.runs.batches import Batch, Batches, mask_of
 from services.trainer.runs.crew import Crew, Step
 from services.trainer.runs.gather import data_folder
@@ -34,7 +35,7 @@ from shared.encoder import Encoder
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"hidden": 256, "layers": 6, "wide": 688, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
     "gpu": {"hidden": 320, "layers": 10, "wide": 864, "scale": 16, "helpers": 0, "device": "cuda", "size": 1.0},
-    "tiny": {"hidden": 128, "layers": 2, "wide": 344, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
+    "tiny": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
 }
 MICRO = 4  # micro-batches a step
 SHAPED = ("prose", "prose-long", "label", "long")  # one kind of each shape, to compile by
@@ -56,7 +57,7 @@ def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> Ll
         vocab_size=vocabulary, hidden_size=preset["hidden"], num_hidden_layers=preset["layers"], num_attention_heads=preset["hidden"] // 64,
         num_key_value_heads=preset["hidden"] // 64, head_dim=64, intermediate_size=preset["wide"], max_position_embeddings=make_tokenizer.CONTEXT,
         tie_word_embeddings=True, bos_token_id=None, eos_token_id=end, pad_token_id=pad,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     for name, weight in model.named_parameters():
@@ -142,7 +143,13 @@ def main() -> None:
     held = measure.read_held(cache / "held.jsonl")
 
     device = preset["device"]
+    batches = Batches(cache, tokenizer.pad_token_id, preset["scale"], 7, (0, preset["helpers"] + 1))
     model = new_model(preset, len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    if not args.resume:
+        begun = embeddings.first(tokenizer, batches.text(), preset["hidden"], Encoder(args.encoder, threads=2))
+        with torch.no_grad():
+            model.model.embed_tokens.weight.copy_(first_weights.with_constant(begun))
+        first_weights.build(model)
     masters = [weight.detach().clone().float().to(device) for weight in model.parameters()]
     torch.nn.Module.to(model, device, torch.bfloat16)
     matrices = [m for (name, _), m in zip(model.named_parameters(), masters, strict=True) if m.ndim == 2 and "embed" not in name]
@@ -162,16 +169,12 @@ def main() -> None:
         with torch.no_grad():
             for weight, master in zip(model.parameters(), masters, strict=True):
                 weight.copy_(master)
-    batches = Batches(cache, tokenizer.pad_token_id, preset["scale"], 7 + step, (0, preset["helpers"] + 1))
+        batches.random = np.random.default_rng(7 + step)
     print(
         f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; items: {batches.sizes()}",
         flush=True,
     )
 
-    if not step:
-        masters[0].copy_(embeddings.first(tokenizer, batches.text(), preset["hidden"], Encoder(args.encoder, threads=2)))
-        with torch.no_grad():
-            next(model.parameters()).copy_(masters[0])  # the embeddings stand first
     if preset["helpers"]:
         torch.nn.Module.share_memory(model)
     weights = list(model.parameters())
