@@ -4,9 +4,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo up test check bench clean
+.PHONY: help setup demo up test check bench bench-model bench-learning bench-encoder clean
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
 $(VENV)/.installed: requirements/laptop.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Feedloop needs Python 3.11 or 3.12, and {sys.executable} is {v.major}.{v.minor}: make PYTHON=python3.11 …")'
@@ -38,6 +38,15 @@ check: setup ## lint, types, import rules, deployment files
 
 bench: setup ## tables of speed on this machine
 	@$(PY) -m tests.bench
+
+bench-model: setup ## how good the bundled model is, through the real engine, into docs/model.md (10 minutes)
+	@$(PY) -m tests.bench.model
+
+bench-learning: setup ## how many corrections teach the bundled model a new convention, into docs/model.md and docs/learning-curve.png (an hour)
+	@$(PY) -m tests.bench.learning
+
+bench-encoder: setup ## the sentence encoder against sentence-transformers, into docs/model.md (2 minutes)
+	@$(PY) -m tests.bench.encoder
 
 clean: ## remove what was built here (not the state folder)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

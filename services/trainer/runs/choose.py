@@ -1,6 +1,7 @@
-"""Constrained choice with transformers, as the engine does it: greedy over the labels' tokens, all others masked."""
+"""Constrained choice with transformers, as the engine does it: greedy over the tokens that a grammar of the labels lets through, all others masked."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,25 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from services.trainer.dataset import Example
+from services.trainer.runs.spelling import Choices, pieces_of
 from shared.events import LabelScore
 from shared.prompts import label_messages
 from shared.taxonomy import LabelSet
 
 EVAL_BATCH = 32
 Model = PreTrainedModel | PeftModel
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts with their answers, right-padded, and the places where a token of an answer is chosen among others."""
+
+    ids: torch.Tensor  # [examples, tokens]
+    lengths: list[int]  # tokens of each example, without what it is filled up with
+    rows: torch.Tensor  # [choices]: the example of each choice
+    places: torch.Tensor  # [choices]: the position whose logits choose
+    options: torch.Tensor  # [choices, most]: ids of the tokens that the grammar lets through there, filled up with -1
+    right: torch.Tensor  # [choices]: which of the options is the answer's
 
 
 class Chooser:
@@ -25,10 +39,8 @@ class Chooser:
         self.eos = int(tokenizer.eos_token_id)
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.eos)
         self.bf16 = has_bf16()
-        self._spelled = {name: {label: self._ids(label) for label in task.labels} for name, task in labels.tasks.items()}
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        pieces = pieces_of(tokenizer)
+        self.choices = {name: Choices(tokenizer, pieces, task.labels, self.eos) for name, task in labels.tasks.items()}
 
     def prompt(self, example: Example) -> list[int]:
         """Token ids of the prompt, up to where the answer begins."""
@@ -36,21 +48,44 @@ class Chooser:
         encoded: Any = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
         return list(encoded["input_ids"])
 
-    def batch(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(input ids, attention mask, labels), right-padded; the labels are -100 all over but on the answer and its end token."""
-        rows = []
-        for example in examples:
-            prompt, answer = self.prompt(example), [*self._spelled[example.task][example.label], self.eos]
-            rows.append((prompt + answer, [-100] * len(prompt) + answer))
-        longest = max(len(ids) for ids, _ in rows)
-        ids = torch.tensor([ids + [self.pad] * (longest - len(ids)) for ids, _ in rows])
-        mask = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in rows])
-        labels = torch.tensor([target + [-100] * (longest - len(target)) for _, target in rows])
-        return ids, mask, labels
+    def batch(self, examples: Sequence[Example]) -> Batch:
+        """The examples with their labels as answers. Where the grammar leaves no choice (mostly at the end token) there is nothing to learn."""
+        rows: list[list[int]] = []
+        found: list[tuple[int, int, list[int], int]] = []
+        for n, example in enumerate(examples):
+            prompt, choices = self.prompt(example), self.choices[example.task]
+            answer = (*choices.usual[example.label], self.eos)
+            for k, token in enumerate(answer):
+                allowed = choices.allowed(answer[:k])
+                if len(allowed) > 1:
+                    found.append((n, len(prompt) + k - 1, allowed, allowed.index(token)))
+            rows.append([*prompt, *answer])
+        most = max(len(allowed) for _, _, allowed, _ in found)
+        return Batch(
+            ids=self._padded(rows),
+            lengths=[len(row) for row in rows],
+            rows=torch.tensor([n for n, _, _, _ in found]),
+            places=torch.tensor([place for _, place, _, _ in found]),
+            options=torch.tensor([allowed + [-1] * (most - len(allowed)) for _, _, allowed, _ in found]),
+            right=torch.tensor([right for _, _, _, right in found]),
+        )
+
+    def losses(self, model: Model, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """[examples]: minus the log-probability (nats) of each answer among those that the grammar lets through; the usual spelling is the one taught.
+        `hidden` [examples, tokens, width]: what the model's decoder makes of the batch."""
+        with self.autocast():
+            logits = _logits(model, hidden, batch.rows, batch.places)
+        among = logits.gather(1, batch.options.clamp(min=0)).masked_fill(batch.options < 0, -torch.inf)
+        each = torch.nn.functional.cross_entropy(among, batch.right, reduction="none")
+        return torch.zeros(len(batch.ids)).index_add(0, batch.rows, each)
+
+    def autocast(self) -> Any:
+        """What training computes in: bfloat16 where the processor multiplies it."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.bf16)
 
     @torch.no_grad()
     def answers(self, model: Model, examples: Sequence[Example]) -> list[LabelScore]:
-        """The model's label for each example and the probability of its path among the allowed ones, in the order given."""
+        """The model's label for each example and its probability over all its spellings, in the order given."""
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].text))
         found: dict[int, LabelScore] = {}
         for start in range(0, len(order), EVAL_BATCH):
@@ -61,39 +96,48 @@ class Chooser:
 
     def _answer(self, examples: Sequence[Example], model: Model) -> list[LabelScore]:
         prompts = [self.prompt(example) for example in examples]
-        spoken: list[list[int]] = [[] for _ in examples]
-        probability = [1.0] * len(examples)
+        choices = [self.choices[example.task] for example in examples]
+        spoken: list[tuple[int, ...]] = [() for _ in examples]
+        steps: list[list[tuple[list[int], torch.Tensor]]] = [[] for _ in examples]
         open_rows = list(range(len(examples)))
         while open_rows:
-            rows = [prompts[i] + spoken[i] for i in open_rows]
-            longest = max(map(len, rows))
-            ids = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows])
-            mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-            last = torch.tensor([len(row) - 1 for row in rows])
-            logits = logits_at(model, ids, mask, torch.arange(len(rows)), last)
-            still = []
+            rows = [[*prompts[i], *spoken[i]] for i in open_rows]
+            ends = torch.tensor([len(row) - 1 for row in rows])
+            logits = logits_at(model, self._padded(rows), torch.arange(len(rows)), ends)  # in fp32, as the engine computes on a CPU
             for row, i in enumerate(open_rows):
-                options = self._spelled[examples[i].task].values()
-                allowed = sorted(
-                    {option[len(spoken[i])] for option in options if option[: len(spoken[i])] == spoken[i] and len(option) > len(spoken[i])}
-                )
+                allowed = choices[i].allowed(spoken[i])
                 share = logits[row, allowed].softmax(-1)
-                best = int(share.argmax())
-                probability[i] *= float(share[best])
-                spoken[i].append(allowed[best])
-                if spoken[i] not in self._spelled[examples[i].task].values():
-                    still.append(i)
-            open_rows = still
-        names = [{tuple(ids): label for label, ids in self._spelled[e.task].items()} for e in examples]
-        return [LabelScore(label=names[i][tuple(spoken[i])], probability=min(1.0, probability[i])) for i in range(len(examples))]
+                steps[i].append((allowed, share))
+                spoken[i] = (*spoken[i], allowed[int(share.argmax())])
+            open_rows = [i for i in open_rows if spoken[i][-1] != self.eos and choices[i].allowed(spoken[i]) != [self.eos]]
+        return [self._score(choices[i], tuple(n for n in spoken[i] if n != self.eos), steps[i]) for i in range(len(examples))]
+
+    def _score(self, choices: Choices, spoken: tuple[int, ...], steps: list[tuple[list[int], torch.Tensor]]) -> LabelScore:
+        """As the engine counts it: at each step the share of all tokens that go on towards the label that came of it."""
+        label, probability = choices.text(spoken), 1.0
+        for k, (allowed, share) in enumerate(steps[: len(spoken)]):
+            towards = set(choices.towards(label, spoken[:k]))
+            probability *= float(sum(float(part) for n, part in zip(allowed, share, strict=True) if n in towards))
+        return LabelScore(label=label, probability=min(1.0, probability))
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        longest = max(map(len, rows))
+        return torch.tensor([[*row, *[self.pad] * (longest - len(row))] for row in rows])
 
 
-def logits_at(model: Model, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Logits [n, vocabulary] at the given places only: over a whole prompt the vocabulary costs more than the layers of a small model."""
-    whole: Any = getattr(model, "get_base_model", lambda: model)()
-    hidden = whole.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    head: Any = whole.get_output_embeddings()
-    return head(hidden[rows, positions]).float()
+def logits_at(model: Model, ids: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Logits [n, vocabulary] at the given places only: over a whole prompt the vocabulary costs more than the layers of a small model.
+    There is no mask: what a row is filled up with stands on the right, and no token of a causal model looks there."""
+    return _logits(model, _inner(model).get_decoder()(input_ids=ids, use_cache=False).last_hidden_state, rows, positions)
+
+
+def _logits(model: Model, hidden: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = _inner(model).get_output_embeddings()(hidden[rows, positions]).float()
+    return logits
+
+
+def _inner(model: Model) -> Any:
+    return getattr(model, "get_base_model", lambda: model)()
 
 
 def has_bf16() -> bool:

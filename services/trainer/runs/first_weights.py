@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 CONSTANT = 0.35  # share of every embedding's length that points one way, so that a head can ask by position alone
-GAIN = 2.5  # of the last normalisation: with embeddings of length 0.32 a gain of 1 could never be sure of a token
+GAIN = 2.0  # of the last normalisation: with embeddings of length 0.32 a gain of 1 could never be sure of a token
 SHARP = 40.0  # logit between the place that a built head looks for and its opposite
 NOTED, COPIED, LIKENED = 0.25, 0.40, 0.08  # length of what the heads add, where an embedding is 0.32
 FAST = 4  # pairs of dimensions, of the fastest rotations, that tell neighbours apart

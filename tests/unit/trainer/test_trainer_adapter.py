@@ -141,30 +141,71 @@ def test_a_candidate_is_judged_by_the_answers_it_gave_when_it_was_trained(traine
     assert judgement["held_out"] == first["held_out"] and judgement["untouched"] == first["untouched"]
 
 
+def test_another_label_set_is_named_by_a_file(tiny_base, tmp_path):
+    labels = tmp_path / "desk.yaml"
+    labels.write_text("collection: desk\ntasks:\n  shelf: {meaning: where it lies, labels: {desk-a: '', desk-ab: '', rest: ''}}\n")
+    made = [e.model_copy(update={"task": "shelf", "label": ("desk-a", "desk-ab", "rest")[i % 3]}) for i, e in enumerate(examples())]
+    judgement = run(tmp_path / "run", tiny_base, whole().model_copy(update={"examples": made}), "--labels", str(labels))
+    assert {row["candidate"] for row in judgement["held_out"]} <= {"desk-a", "desk-ab", "rest"}
+    assert judgement["untouched"] == []  # it has no other task
+    labels.write_text("collection: desk\ntasks: {shelf: {meaning: '', labels: {one: ''}}}\n")
+    with pytest.raises(ValueError, match=r"(?s)desk\.yaml.*at least two labels"):
+        run(tmp_path / "run", tiny_base, whole(), "--labels", str(labels))
+
+
+def test_it_says_what_each_phase_took(trained):
+    spent = trained[1]["spent"]
+    assert list(spent) == ["preparing", "training", "judging"]
+    assert all(part["cpu_s"] > 0 and 0 < part["wall_s"] < 60 for part in spent.values())
+
+
 def test_a_text_corrected_in_two_tasks_is_not_kept_as_it_was(chooser):
     from services.trainer.runs.train_adapter import _other_tasks
 
     one, two = examples()[0], examples()[0].model_copy(update={"task": "sentiment", "label": "negative", "feedback_id": "b"})
     both = whole().model_copy(update={"examples": [one, two]})
-    assert {e.task for e in _other_tasks([one, two], both)} == {"urgency"}
-    assert [e.task for e in _other_tasks([one], whole())] == ["sentiment", "urgency"]
+    assert {e.task for e in _other_tasks([one, two], both, label_set())} == {"urgency"}
+    assert [e.task for e in _other_tasks([one], whole(), label_set())] == ["sentiment", "urgency"]
 
 
-def test_only_the_answers_own_tokens_and_the_end_are_learned(chooser):
+def test_only_the_choices_within_the_answer_are_learned(chooser):
     rows = [
         e.model_copy(update={"task": task, "label": label})
         for task, label in (("category", "economy"), ("sentiment", "negative"))
         for e in examples(3)
     ]
-    ids, mask, labels = chooser.batch(rows)
+    batch = chooser.batch(rows)
+    assert set(batch.rows.tolist()) == set(range(len(rows)))
     for row, example in enumerate(rows):
+        prompt, choices = chooser.prompt(example), chooser.choices[example.task]
         answer = [*chooser.tokenizer(example.label, add_special_tokens=False)["input_ids"], chooser.eos]
-        learned = labels[row][labels[row] != -100].tolist()
-        assert learned == answer and chooser.tokenizer.decode(learned[:-1]) == example.label
-        prompt = chooser.prompt(example)
-        assert ids[row][: len(prompt) + len(answer)].tolist() == prompt + answer  # the boundary is where the engine begins to write
-        assert labels[row][len(prompt) : len(prompt) + len(answer)].tolist() == answer
-        assert int(mask[row].sum()) == len(prompt) + len(answer)
+        assert batch.ids[row][: len(prompt) + len(answer)].tolist() == prompt + answer  # the boundary is where the engine begins to write
+        assert set(batch.ids[row][len(prompt) + len(answer) :].tolist()) <= {chooser.pad}
+        mine = (batch.rows == row).nonzero().flatten().tolist()
+        for n in mine:
+            spoken = tuple(answer[: int(batch.places[n]) - len(prompt) + 1])
+            allowed = [option for option in batch.options[n].tolist() if option >= 0]
+            assert allowed == choices.allowed(spoken) and allowed[int(batch.right[n])] == answer[len(spoken)]
+
+
+def test_the_loss_is_the_answers_share_among_what_the_grammar_lets_through(chooser, tiny_base):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    asked = [e.model_copy(update={"title": "t" * n}) for n, e in enumerate(examples(3))]  # of different lengths: filled up on the right
+    batch = chooser.batch(asked)
+    with torch.no_grad(), chooser.autocast():
+        hidden = model.get_decoder()(input_ids=batch.ids, use_cache=False).last_hidden_state
+        losses = chooser.losses(model, hidden, batch)
+    for example, loss in zip(asked, losses, strict=True):
+        prompt, spoken, expected = chooser.prompt(example), (), 0.0
+        for token in chooser.choices["category"].usual[example.label]:
+            allowed = chooser.choices["category"].allowed(spoken)
+            with torch.no_grad():
+                logits = model(torch.tensor([[*prompt, *spoken]])).logits[0, -1, allowed]
+            expected -= float(logits.log_softmax(-1)[allowed.index(token)])
+            spoken = (*spoken, token)
+        assert float(loss) == pytest.approx(expected, rel=0.05)  # bfloat16 where the processor has it
 
 
 def test_the_prompt_ends_where_the_assistant_begins(chooser):

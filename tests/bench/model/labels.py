@@ -1,0 +1,132 @@
+"""Labels: the language model alone, the MiniLM head, both fused as in use, the encoder alone by the label's name; beside majority and chance."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.classifier.fusion import pool
+from services.classifier.head import Head, head_text
+from services.inference.enrich import Enricher
+from shared.encoder import Encoder
+from shared.errors import PermanentError
+from shared.events import LabelScore
+from tests.bench.model.engine import AT_ONCE, NAME, each
+from tests.bench.model.figures import Figure, against, macro_f1, recalls, share
+from tests.bench.model.sets import Item, Quiz, known_names
+from tests.bench.model.tables import Cell, Section
+
+Vectors = NDArray[np.float32]
+WRONG = LabelScore(label="(none)", probability=0.0)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Who is asked. `head` is the one that ships."""
+
+    enricher: Enricher
+    encoder: Encoder
+    head: Head
+
+    def vectors(self, items: Sequence[Item]) -> Vectors:
+        """The encoder's reading of each item, one text a call, as the classifier does it."""
+        return np.concatenate([self.encoder.encode([head_text(item.head, item.text)]) for item in items])
+
+    async def scores(self, quiz: Quiz) -> list[LabelScore]:
+        """What the language model says of each item; where it answers no label at all, that is wrong."""
+        return await each(quiz.items, partial(self._ask, quiz), 3 * AT_ONCE)
+
+    async def _ask(self, quiz: Quiz, item: Item) -> LabelScore:
+        try:
+            return await self.enricher.label(quiz.task, item.head, item.text, NAME)
+        except PermanentError:
+            return WRONG
+
+
+def by_name(quiz: Quiz, vectors: Vectors, encoder: Encoder) -> list[str]:
+    """Zero-shot by the encoder: the label whose name (or what it is told by) is nearest to the text (cosine)."""
+    labels = list(quiz.task.labels)
+    names = np.concatenate([encoder.encode([quiz.told.get(label, label)]) for label in labels])
+    return [labels[place] for place in (vectors @ names.T).argmax(axis=1)]
+
+
+def by_head(quiz: Quiz, vectors: Vectors, head: Head) -> list[dict[str, float]]:
+    """The head's probabilities for the labels that are offered, adding up to 1."""
+    found = []
+    for answer in head.probabilities(vectors):
+        known = {label: p for label, p in answer[quiz.task.name].items() if label in quiz.task.labels}
+        found.append({label: p / sum(known.values()) for label, p in known.items()})
+    return found
+
+
+def best(chances: dict[str, float]) -> str:
+    """The likeliest label."""
+    return max(chances, key=lambda label: chances[label])
+
+
+def right(quiz: Quiz, said: Sequence[str]) -> list[bool]:
+    """Item by item."""
+    return [label in item.right for label, item in zip(said, quiz.items, strict=True)]
+
+
+def f1(quiz: Quiz, said: Sequence[str]) -> Figure:
+    """Macro-F1 over the set's own classes, in percent."""
+    classes = [quiz.classes.get(label, label) for label in said]
+    return Figure(100 * macro_f1([item.gold for item in quiz.items], classes), len(said))
+
+
+def majority(quiz: Quiz) -> Figure:
+    """The best that one and the same answer would do."""
+    counts = Counter(label for item in quiz.items for label in item.right)
+    return Figure(100 * max(counts.values()) / len(quiz.items), len(quiz.items))
+
+
+def chance(quiz: Quiz) -> Figure:
+    """What a blind choice among the labels would do."""
+    return Figure(100 * sum(len(item.right) for item in quiz.items) / len(quiz.items) / len(quiz.task.labels), len(quiz.items))
+
+
+async def known_tasks(quizzes: Sequence[Quiz], parts: Parts) -> Section:
+    """The tasks of Feedloop, asked of the language model, the head, and both."""
+    rows: list[tuple[Cell, ...]] = []
+    detail = {}
+    for quiz in quizzes:
+        scores, vectors = await parts.scores(quiz), parts.vectors(quiz.items)
+        neural = by_head(quiz, vectors, parts.head)
+        labels = list(quiz.task.labels)
+        said = [score.label for score in scores]
+        headed = [best(chances) for chances in neural]
+        fused = [best(pool(labels, score if score is not WRONG else None, n)) for score, n in zip(scores, neural, strict=True)]
+        verdict = against(right(quiz, said), right(quiz, headed))
+        rows.append((quiz.name, len(quiz.items), share(right(quiz, said)), f1(quiz, said), share(right(quiz, headed)), f1(quiz, headed),
+                     share(right(quiz, fused)), majority(quiz), chance(quiz), verdict))  # fmt: skip
+        detail[quiz.name] = {"recall": recalls([item.gold for item in quiz.items], [quiz.classes.get(label, label) for label in said])}
+    columns = ("set", "n", "LLM", "F1", "head", "F1 of the head", "both, as in use", "majority", "chance", "LLM against head")
+    about = (
+        "Accuracy with its 95 % bootstrap interval, and macro-F1. LLM: the language model alone, by constrained choice; head: the shipped linear head "
+        "on MiniLM; the last column is the paired difference in points."
+    )
+    return Section("Category, sentiment, urgency", columns, rows, about, {"detail": detail})
+
+
+async def own_names(quizzes: Sequence[Quiz], parts: Parts) -> Section:
+    """Tasks and labels that no training named so, asked of the language model and, by the label's name, of the encoder."""
+    rows: list[tuple[Cell, ...]] = []
+    detail = {}
+    for quiz in quizzes:
+        said = [score.label for score in await parts.scores(quiz)]
+        nearest = by_name(quiz, parts.vectors(quiz.items), parts.encoder)
+        verdict = against(right(quiz, said), right(quiz, nearest))
+        rows.append((quiz.name, len(quiz.task.labels), known_names(quiz.task.labels), len(quiz.items), share(right(quiz, said)), f1(quiz, said), share(right(quiz, nearest)),
+                     f1(quiz, nearest), majority(quiz), chance(quiz), verdict))  # fmt: skip
+        detail[quiz.name] = {"recall": recalls([item.gold for item in quiz.items], said)}
+    columns = ("set", "labels", "of them taught", "n", "LLM", "F1", "MiniLM by name", "F1 of MiniLM", "majority", "chance", "LLM against MiniLM")
+    about = (
+        "The labels are asked by names of the set's own, or of ours, with no example of them; the third column counts the names that some list of the "
+        "training holds too. Other rows of GoEmotions and of the headlines are learnt from, nothing of the other sets. MiniLM by name: the label whose "
+        "name is nearest to the text."
+    )
+    return Section("Label sets of others, by their own names", columns, rows, about, {"detail": detail})
