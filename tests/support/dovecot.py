@@ -51,7 +51,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={mail_uid} gid={mail_gid} home={folder}/home/%u
+  args = uid={mail_uid} gid={mail_gid} home={folder}/people/%u
 }}
 service imap-login {{
   chroot =
@@ -109,7 +109,7 @@ class Dovecot:
         keys.mkdir(parents=True)
         (keys / "default").write_text(base64.b64encode(self._key).decode())
         make_certificate(self.folder)
-        for name in ("mail", "home"):
+        for name in ("mail", "people"):
             self._made(self.folder / name)
         assert PROGRAM is not None
         command = [PROGRAM, "-F", "-c", str(self.folder / "dovecot.conf")]
