@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from deploy import SERVICES
 from deploy.local.errors import LocalError
+from deploy.local.sources import app as sources_app
 from shared.errors import FeedloopError, one_line
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 models_app = typer.Typer(no_args_is_help=True, help="What is live, offer an adapter to the gate, roll back.")
-sources_app = typer.Typer(no_args_is_help=True, help="The feeds and mailboxes.")
 app.add_typer(models_app, name="models")
 app.add_typer(sources_app, name="sources")
 Profile = Annotated[str, typer.Option(help="which state folder: `default` for `up`, `demo` for `demo`")]
@@ -125,14 +125,6 @@ def models_offer(folder: Path, profile: Profile = "default") -> None:
     from deploy.local.commands import offer
 
     _talk(offer(folder, profile))
-
-
-@sources_app.command("list")
-def sources_list(profile: Profile = "default") -> None:
-    """Each source with its state, the reason, and when it is read next."""
-    from deploy.local.commands import sources
-
-    _talk(sources(profile))
 
 
 def _talk(work: Coroutine[Any, Any, None]) -> None:

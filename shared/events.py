@@ -4,29 +4,20 @@ Each event is a CloudEvent 1.0 in binary mode (shared.bus writes the headers); t
 event has a topic (shared.topics), a checked-in example and a checked-in schema (tests/contract). A breaking change is a new topic.
 """
 
-import hashlib
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
+
+from shared.records import Attachment as Attachment
+from shared.records import Link as Link
+from shared.records import ObjectRef as ObjectRef
+from shared.records import Record as Record
+from shared.records import SourceRef as SourceRef
+from shared.records import digest_of as digest_of
 
 Stage = Literal["provisional", "final", "corrected"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 BASE_DIGEST = "base"  # the digest that stands for "no adapter": the base weights themselves
-
-
-def digest_of(*parts: str) -> str:
-    """SHA-256 (hex) of the parts, length-prefixed so that ("ab", "c") and ("a", "bc") differ. All ids are made of it."""
-    h = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        h.update(str(len(data)).encode() + b":" + data)
-    return h.hexdigest()
-
-
-class Record(BaseModel):
-    """A value: frozen, and tolerant of fields that a newer writer adds."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Event(Record):
@@ -39,27 +30,6 @@ class Event(Record):
     def event_id(self) -> str:
         """Deterministic: the same fact told twice has the same id (CloudEvents `id`), so that a repeat is recognised."""
         return digest_of(type(self).__name__, self.model_dump_json())[:32]
-
-
-class Link(Record):
-    url: str
-    text: str = ""
-
-
-class SourceRef(Record):
-    """Where a document came from: `id` is stable (it keys the cursor), `title` is for people."""
-
-    id: str
-    kind: Literal["feed", "mail", "api"]
-    title: str = ""
-
-
-class ObjectRef(Record):
-    """A claim check: a body too large for Kafka, in the object store under its own SHA-256."""
-
-    uri: str
-    sha256: str
-    size: int = Field(description="bytes")
 
 
 class DocumentIngested(Event):
@@ -79,6 +49,10 @@ class DocumentIngested(Event):
     received_at: AwareDatetime
     story: str = Field(description="the same story told by several sources has one story id")
     collection: str = "news"
+    channel: str = Field(default="", description="what a mail came through: its List-Id (RFC 2919), else the sender's address")
+    attachments: list[Attachment] = []
+    parent: str = Field(default="", description="id of the digest that this is an item of")
+    children: list[str] = Field(default=[], description="ids of the items of a digest, in its order")
 
     def key(self) -> str:
         return self.id

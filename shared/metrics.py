@@ -28,6 +28,12 @@ HANDLED = _counter("guard_handled_total", "records handled, by source topic", "t
 INGESTED = _counter("ingest_documents_total", "documents published", "source_kind")
 QUARANTINED = _counter("ingest_quarantined_total", "items refused, by reason", "reason")
 SOURCES = _gauge("ingest_sources", "sources by state", "state")
+POLLS = _counter("ingest_polls_total", "polls and steps of long polls that were told, by the state they left the source in", "state")
+POLL_SECONDS = _histogram("ingest_poll_seconds", "time of one poll: its turn waited for, read, cleaned, published", _SLOW)
+POLL_LAG = _histogram(
+    "ingest_poll_lag_seconds", "time from when a poll was due until it began, the wait for its server and a free place included", _SLOW
+)
+POLLING = _gauge("ingest_polling", "sources that are being read, or wait for their turn")
 
 ENRICH_SECONDS = _histogram("inference_enrich_seconds", "time to enrich one document", _SLOW)
 REQUESTS = _counter("inference_requests_total", "requests to the engine, by outcome", "outcome")

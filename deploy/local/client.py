@@ -49,6 +49,14 @@ class Client:
     async def post(self, service: str, path: str, body: Any) -> Any:
         return await self._call("POST", service, path, json=body)
 
+    async def send(self, service: str, path: str, data: bytes) -> Any:
+        """POST of bytes as they are."""
+        return await self._call("POST", service, path, data=data)
+
+    async def delete(self, service: str, path: str) -> Any:
+        """`path` is percent-encoded already."""
+        return await self._call("DELETE", service, path)
+
     async def _call(self, method: str, service: str, path: str, **how: Any) -> Any:
         if service not in self.urls:
             raise LocalError(f"where the {service} is is not known: set FEEDLOOP_{service.upper()}_URL")

@@ -171,14 +171,3 @@ async def offer_folder(client: Client, folder: Path, profile: str) -> dict[str, 
         facts = {"offered": datetime.now().astimezone().isoformat()}
         manifest = Registry(store, state.folder / "models").publish(Path(only), "candidate", base, facts)
     return dict(await client.post("trainer", "/api/offer", {"digest": manifest.digest, "reason": f"offered: {folder.name}"}))
-
-
-async def sources(profile: str) -> None:
-    async with Client(addresses(profile)) as client:
-        state = await client.get("feedback", "/api/loop")
-    table = Table("source", "state", "items", "last success", "next poll", "reason")
-    for polled in state["sources"]:
-        source = polled["source"]
-        times = [(polled[key] or "")[:16] for key in ("last_success", "next_poll")]
-        table.add_row(source["title"] or source["id"], polled["state"], str(polled["items"]), *times, polled["reason"])
-    out.print(table)

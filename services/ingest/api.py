@@ -1,7 +1,6 @@
-"""The HTTP of ingest: the health of the sources, a poll by hand, a text pushed, the quarantine, and replay."""
+"""The HTTP of ingest: the health of the sources, a poll by hand, a text pushed, the quarantine, and replay. Managing sources: services.ingest.manage_api."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -9,13 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.ingest.health import row
 from services.ingest.intake import Intake
 from services.ingest.items import RawItem
 from services.ingest.known import Known
 from services.ingest.poller import Poller
 from services.ingest.quarantine import Quarantine
-from services.ingest.source import SourceTask
 from services.ingest.urls import canonical
+from shared.clock import utc_now
 from shared.events import Link, SourceRef
 from shared.service import Json, body
 
@@ -60,7 +60,7 @@ class Api:
         ]
 
     async def sources(self, _: Request) -> Response:
-        return Json({"sources": [self._row(task) for task in self._poller.tasks()]})
+        return Json({"sources": [row(task, self._known.count(task.source.source_id), utc_now) for task in self._poller.tasks()]})
 
     async def poll(self, _: Request) -> Response:
         counts = await self._poller.poll_all()
@@ -105,24 +105,6 @@ class Api:
         wanted = await body(request, Replay)
         count, unknown = await self._intake.replay(wanted.ids)
         return Json({"replayed": count, "unknown": unknown})
-
-    def _row(self, task: SourceTask) -> dict[str, Any]:
-        polled, source = task.polled, task.source
-        return {
-            "id": source.source_id,
-            "kind": source.kind,
-            "title": source.ref.title,
-            "place": source.place(),
-            "collection": source.collection,
-            "state": polled.state if polled else "waiting",
-            "reason": polled.reason if polled else "not polled yet",
-            "last_success": polled.last_success if polled else None,
-            "next_poll": polled.next_poll if polled else None,
-            "polled_at": polled.at if polled else None,
-            "items": polled.items if polled else 0,
-            "documents": self._known.count(source.source_id),
-            "quarantined": polled.quarantined if polled else 0,
-        }
 
 
 def _utc(value: datetime | None) -> datetime | None:

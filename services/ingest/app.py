@@ -14,12 +14,16 @@ def build(settings: Settings) -> Service:
     from services.ingest.api import Api
     from services.ingest.config import Source, load
     from services.ingest.fetch import Fetcher
+    from services.ingest.hosts import Turn, Turns
     from services.ingest.intake import Intake
     from services.ingest.known import Known
+    from services.ingest.mail_api import MailApi
+    from services.ingest.manage_api import ManageApi
+    from services.ingest.managing import Sources
     from services.ingest.poller import Poller
     from services.ingest.quarantine import Quarantine
     from services.ingest.readers import reader_of
-    from services.ingest.source import SourceTask
+    from services.ingest.source import SourceTask, kind_of
     from services.ingest.stories import Stories
     from shared.bus import Bus
     from shared.clock import utc_now
@@ -34,12 +38,14 @@ def build(settings: Settings) -> Service:
     quarantine = Quarantine(settings.objects, utc_now)
     intake = Intake(bus.publish, ObjectStore(settings.objects), known, quarantine, utc_now)
     fetcher = Fetcher(Allowed(config.allow_hosts))
+    turns = Turns(per_host=settings.host_connections, delay_s=settings.host_delay_s, feeds_at_once=settings.feeds_at_once)
 
     def secret(name: str) -> str:
         return os.environ.get(name, "")
 
     def task_of(source: Source) -> SourceTask:
-        return SourceTask(source, reader_of(source, fetcher, secret), intake, bus.publish, known, utc_now)
+        turn = Turn(turns, kind_of(source))
+        return SourceTask(source, reader_of(source, fetcher, secret, turn), intake, bus.publish, known, utc_now, turn)
 
     poller = Poller(config, task_of, fetcher.allow)
 
@@ -54,7 +60,11 @@ def build(settings: Settings) -> Service:
         "ingest",
         settings,
         bus,
-        routes=Api(poller, intake, known, quarantine).routes(),
+        routes=[
+            *Api(poller, intake, known, quarantine).routes(),
+            *MailApi(poller, intake).routes(),
+            *ManageApi(Sources(settings.config, fetcher, utc_now)).routes(),
+        ],
         background=[poll],
         prepare=prepare,
         finish=fetcher.close,

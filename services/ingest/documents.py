@@ -1,9 +1,10 @@
 """A raw item becomes a clean Document: ids, version, text, title, dates, language. Pure but for the object store, where long texts go."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from services.ingest.items import RawItem, Unusable
+from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.markup import MAX_LINKS, Page, read_html
 from services.ingest.text import clean, first_sentence, one_line, plain_title
 from services.ingest.urls import MAX_URL, canonical
@@ -17,13 +18,45 @@ _LANGUAGE_FROM, _LANGUAGE_OF = 20, 2_000  # characters: fewer tell nothing, more
 _EPOCH = datetime(1970, 1, 2, tzinfo=UTC)
 
 
+def documents_of(
+    item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore
+) -> tuple[list[DocumentIngested], list[Refused]]:
+    """The document of an item, before those of what it holds (a digest's), and what of these was refused. As `document_of` otherwise."""
+    if not item.items:
+        return [document_of(item, source, collection, received, store)], []
+    whole = document_of(item, source, collection, received, store)
+    documents: list[DocumentIngested] = []
+    refused: list[Refused] = []
+    children: list[str] = []
+    names: dict[str, int] = {}
+    for held in item.items:
+        if isinstance(held, Refused):
+            refused.append(held)
+            continue
+        name = held.key or held.url or held.title
+        names[name] = names.get(name, 0) + 1
+        if not held.key:  # the item is named within its digest: by its address or title, and by its place where these come twice
+            place = [str(names[name])] if names[name] > 1 else []
+            held = replace(held, key="\n".join(["item", whole.id, name, *place]))
+        try:
+            found, not_found = documents_of(held, source, collection, received, store)
+        except Unusable as error:
+            refused.append(Refused(error.reason, f"in the digest {whole.title[:100]!r}: {error}", held.raw))
+            continue
+        children.append(found[0].id)
+        documents += [found[0].model_copy(update={"parent": whole.id}), *found[1:]]
+        refused += not_found
+    return [whole.model_copy(update={"children": list(dict.fromkeys(children))}), *documents], refused
+
+
 def document_of(item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore) -> DocumentIngested:
     """The document; its story is its own until services.ingest.stories finds an older one. CPU-bound and writes: call it in a thread.
 
     Raises Unusable for an item without any words, TransientError where the object store can't be written.
     """
     url = canonical(item.url)
-    page = read_html(item.body, url) if item.markup or _TAG.search(item.body[:20_000]) else Page(clean(item.body))
+    markup = item.markup or (not item.plain and _TAG.search(item.body[:20_000]))
+    page = read_html(item.body, url) if markup else Page(clean(item.body))
     text = page.text
     title = plain_title(item.title) or first_sentence(text)
     if not any(character.isalnum() for character in title):
@@ -39,7 +72,7 @@ def document_of(item: RawItem, source: SourceRef, collection: str, received: dat
     return DocumentIngested(
         id=identity,
         version=version,
-        source=source,
+        source=source.model_copy(update={"title": item.channel_title}) if item.channel_title else source,
         title=title or url or "untitled",
         text=text,
         text_ref=reference,
@@ -51,6 +84,8 @@ def document_of(item: RawItem, source: SourceRef, collection: str, received: dat
         received_at=received,
         story=identity,
         collection=collection,
+        channel=item.channel,
+        attachments=list(item.attachments),
     )
 
 

@@ -23,7 +23,7 @@ _COMMENT = re.compile(r"/\*.*?\*/", re.S)
 _SIMPLE = re.compile(r"(?:[A-Za-z][\w-]*)?([.#])([\w-]+)")
 _SHEET = 100_000  # characters of a style sheet that are looked at
 _NEVER_TEXT = frozenset(
-    "script style template noscript iframe object embed applet svg math head title select textarea button input audio video canvas".split()
+    "script style template noscript iframe embed applet svg math head title select textarea button input audio video canvas".split()
 )
 
 

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
-from services.ingest.documents import document_of
+from services.ingest.documents import documents_of
 from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.known import Known
 from services.ingest.quarantine import Quarantine
-from services.ingest.stories import Signature, signature
+from services.ingest.stories import Signature, signature_of
 from shared import metrics
 from shared.clock import Clock
 from shared.events import DocumentIngested, Event, SourceRef, digest_of
@@ -49,13 +50,18 @@ class Intake:
         self._publish, self._store, self._known, self._quarantine, self._clock = publish, store, known, quarantine, clock
 
     async def take(
-        self, items: Sequence[RawItem | Refused], source: SourceRef, collection: str, listed_before: Collection[str] = frozenset()
+        self,
+        items: Sequence[RawItem | Refused],
+        source: SourceRef,
+        collection: str,
+        listed_before: Collection[str] = frozenset(),
+        since: datetime | None = None,
     ) -> Taken:
-        """Returns once all that is new is durable. Raises TransientError (object store) or what the bus raises (Kafka): then take them again."""
+        """Returns once all that is new is durable; what was published before `since` is taken for known. Raises TransientError (object store) or what the bus raises (Kafka): then take them again."""
         taken = Taken()
         for start in range(0, len(items), CHUNK):
             drafts = await asyncio.to_thread(self._clean, items[start : start + CHUNK], source, collection, taken)
-            news = [self._told(draft) for draft in drafts if self._is_news(draft.document, listed_before, taken)]
+            news = [self._told(draft) for draft in drafts if self._is_news(draft.document, listed_before, since, taken)]
             await self._publish(*news)
             for document in news:
                 self._known.remember(document)
@@ -88,8 +94,11 @@ class Intake:
             try:
                 if isinstance(item, Refused):
                     raise Unusable(item.reason, item.detail)
-                document = document_of(item, source, collection, self._clock(), self._store)
-                drafts.append(_Draft(document, signature(document.title, document.text)))
+                documents, refused = documents_of(item, source, collection, self._clock(), self._store)
+                drafts += [_Draft(document, signature_of(document)) for document in documents]
+                for part in refused:  # of a digest, whose other items are good
+                    self._quarantine.put(source.id, part)
+                    taken.refused.append(part.detail)
             except Unusable as error:
                 self._quarantine.put(source.id, Refused(error.reason, str(error), item.raw))
                 taken.refused.append(str(error))
@@ -104,11 +113,12 @@ class Intake:
                 taken.refused.append(f"{type(error).__name__}: {error}")
         return drafts
 
-    def _is_news(self, document: DocumentIngested, listed_before: Collection[str], taken: Taken) -> bool:
+    def _is_news(self, document: DocumentIngested, listed_before: Collection[str], since: datetime | None, taken: Taken) -> bool:
         mark = digest_of(document.id, document.version)[:12]
         again = mark in taken.marks
         taken.marks.append(mark)
-        if again or mark in listed_before or not self._known.tells(document):
+        old = since is not None and document.published_at < since
+        if again or old or mark in listed_before or not self._known.tells(document):
             taken.unchanged.append(document.id)
             return False
         return True

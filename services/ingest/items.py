@@ -6,24 +6,33 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from shared.errors import FeedloopError
-from shared.events import Link
+from shared.events import Attachment, Link
 
 Reason = Literal["entities", "no-text", "broken-mail", "too-large", "not-a-feed", "unreadable"]  # bounded: they label a metric
 
 
 @dataclass(frozen=True)
 class RawItem:
-    """One entry or mail, not yet cleaned. `key` is its stable name (empty: the address, else the content names it); `raw` is kept if it is refused."""
+    """One entry or mail, not yet cleaned. `key` is its stable name (empty: the address, else the content names it); `raw` is kept if it is refused.
+
+    `channel` is what a mail came through (its list, else its sender) and `channel_title` that in words. `items` are what a digest holds, each an
+    item of its own, or refused on its own.
+    """
 
     key: str
     title: str = ""
     body: str = ""
     markup: bool = False  # whether `body` is HTML
+    plain: bool = False  # whether `body` is clean text already: a tag in it is words
     url: str = ""
     author: str = ""
     published: datetime | None = None
     links: tuple[Link, ...] = ()
     raw: bytes = b""
+    channel: str = ""
+    channel_title: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    items: tuple["RawItem | Refused", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,14 @@ class Unusable(FeedloopError):
 
 
 class SourceProblem(FeedloopError):
-    """A source can't be read now. `retry_after` in seconds where the server named it; `gone` where it said that the source is no more."""
+    """A source can't be read now. `retry_after` in seconds where the server named it; `gone` where it said that the source is no more, `missing` where
+    it (or its server's name) is not found, which may pass."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, gone: bool = False, evidence: Refused | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, gone: bool = False, missing: bool = False, evidence: Refused | None = None
+    ) -> None:
         super().__init__(message)
-        self.retry_after, self.gone, self.evidence = retry_after, gone, evidence
+        self.retry_after, self.gone, self.missing, self.evidence = retry_after, gone, missing, evidence
 
 
 class Reader(Protocol):

@@ -3,26 +3,36 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin
 
 from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.text import decode
 
+MAX_ITEMS = 50_000  # of one feed, of any format
 
-def parse_json_feed(data: bytes) -> tuple[str, list[RawItem | Refused]]:
-    """The feed's title and its items. Raises Unusable where it is not JSON or no JSON Feed."""
+
+def parse_json_feed(data: bytes, url: str = "") -> tuple[str, str, list[RawItem | Refused]]:
+    """The feed's title, its version (json10 or json11) and its items; `url` is where it was read, for addresses that are relative.
+
+    Raises Unusable where it is not JSON or no JSON Feed.
+    """
     try:
         feed = json.loads(decode(data).lstrip("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise Unusable("not-a-feed", f"broken JSON: {error}") from error
     if not isinstance(feed, dict) or not isinstance(feed.get("items"), list):
         raise Unusable("not-a-feed", "JSON, but no JSON Feed: it has no list `items`")
-    if "jsonfeed.org" not in _text(feed.get("version")):
+    if len(feed["items"]) > MAX_ITEMS:
+        raise Unusable("too-large", f"the feed has more than {MAX_ITEMS} items; it is not read")
+    version = _text(feed.get("version"))
+    if "jsonfeed.org" not in version:
         raise Unusable("not-a-feed", "JSON, but no JSON Feed: `version` must name jsonfeed.org")
     author = _author(feed)
-    return _text(feed.get("title")), [_item(entry, author) for entry in feed["items"]]
+    items = [_item(entry, author, url) for entry in feed["items"]]
+    return _text(feed.get("title")), "json11" if version.rstrip("/").endswith("1.1") else "json10", items
 
 
-def _item(entry: Any, feed_author: str) -> RawItem | Refused:
+def _item(entry: Any, feed_author: str, base: str) -> RawItem | Refused:
     raw = json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace")
     if not isinstance(entry, dict):
         return Refused("unreadable", "an item of the JSON Feed is not an object", raw)
@@ -32,7 +42,7 @@ def _item(entry: Any, feed_author: str) -> RawItem | Refused:
         title=_text(entry.get("title")),
         body=markup or _text(entry.get("content_text")) or _text(entry.get("summary")),
         markup=bool(markup),
-        url=_text(entry.get("url")) or _text(entry.get("external_url")),
+        url=_joined(base, _text(entry.get("url")) or _text(entry.get("external_url"))),
         author=_author(entry) or feed_author,
         published=_date(entry.get("date_published")) or _date(entry.get("date_modified")),
         raw=raw,
@@ -42,6 +52,13 @@ def _item(entry: Any, feed_author: str) -> RawItem | Refused:
 def _text(value: Any) -> str:
     # ids may be numbers in 1.0 feeds: they count as their text
     return value if isinstance(value, str) else str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _joined(base: str, url: str) -> str:
+    try:
+        return urljoin(base, url) if url else ""
+    except ValueError:  # an unclosed bracket
+        return ""
 
 
 def _author(thing: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 
-from services.ingest.stories import Stories, signature
+from services.ingest.stories import Stories, signature_of
 from shared.events import DocumentIngested, SourcePolled
 
 MAX_VERSIONS = 100_000  # documents whose version is remembered
@@ -24,7 +24,7 @@ class Known:
 
     async def on_document(self, event: DocumentIngested) -> None:
         if self.tells(event):
-            found = await asyncio.to_thread(signature, event.title, event.text)
+            found = await asyncio.to_thread(signature_of, event)
             self.remember(event)
             self.stories.add(event.id, found, event.story)
 

@@ -1,125 +1,94 @@
-"""One mail, bytes to item: headers that may be malformed, the best of its text parts, its charset whatever it claims. Attachments are ignored."""
+"""One mail, bytes to item: what it came through, its own words, its links out of their trackers, its files by name, the items of a digest."""
 
-import re
-from datetime import UTC, datetime
-from email import message_from_bytes, policy
-from email.header import decode_header, make_header
+from dataclasses import replace
+from email import message_from_bytes
 from email.message import Message
-from email.utils import parseaddr, parsedate_to_datetime
 
-from services.ingest.items import RawItem, Unusable
-from services.ingest.markup import MAX_LINKS, Page, read_html
+from services.ingest.digest import Section
+from services.ingest.digest_text import mails_of, sections_of
+from services.ingest.headers import date_of, header
+from services.ingest.items import RawItem, Refused, Unusable
+from services.ingest.lists import channel_of, page_of, readable, sender_of
+from services.ingest.markup import MAX_LINKS
+from services.ingest.parts import MAX_DEPTH, Content, content_of
 from services.ingest.quotes import cut
-from services.ingest.text import clean, decode, is_noise, one_line
-from services.ingest.urls import canonical
-from shared.events import Link
-
-MAX_DEPTH, MAX_PARTS = 20, 500
-_SUBSTANTIAL = 0.4  # a plain part at least this long beside the HTML part says the same as it
-_URL = re.compile(r"https?://[^\s<>\"'\])}]+", re.I)
-_UUENCODED = re.compile(r"^begin [0-7]{3} .*?^(?:`\n)?end$", re.M | re.S)
-_HTML_ONLY = re.compile(r"html (e-?mail|message|version)|(does|do) not support html|enable html", re.I)
+from services.ingest.text import clean, one_line
 
 
 def read_mail(data: bytes) -> RawItem:
-    """A mail as an item of plain text. CPU-bound: call it in a thread. Raises Unusable for what has no text or can't be parsed."""
+    """A mail as an item of plain text; that of a digest holds its items. CPU-bound: call it in a thread.
+
+    Raises Unusable for what has no text or can't be parsed.
+    """
     try:
-        message = message_from_bytes(data, policy=policy.default)
-        parts: list[Page] = []
-        _collect(message, parts, 0)
+        return _item(message_from_bytes(data), data, 0)
     except Unusable:
         raise
     except Exception as error:
         raise Unusable("broken-mail", f"the mail can't be parsed: {type(error).__name__}: {error}") from error
-    sender, address = parseaddr(header(message, "from"))
-    links = {link.url: link for part in parts for link in part.links if not re.search(r"unsubscri|preferences|opt-?out", link.url + link.text, re.I)}
-    return RawItem(
+
+
+def _item(message: Message, data: bytes, depth: int) -> RawItem:
+    if depth > MAX_DEPTH:
+        raise Unusable("broken-mail", f"digests nest deeper than {MAX_DEPTH}")
+    content = content_of(message)
+    name, address = sender_of(message)
+    channel, title = channel_of(message)
+    text = clean("\n\n".join(page.text for page in content.pages if page.text))
+    links = readable((link for page in content.pages for link in page.links), message)
+    whole = RawItem(
         key=header(message, "message-id").strip(" <>"),
         title=one_line(header(message, "subject"), 300),
-        body=cut(clean("\n\n".join(part.text for part in parts if part.text))),
-        url=canonical(header(message, "archived-at").strip(" <>")),
-        author=one_line(sender or address, 200),
-        published=_date(header(message, "date")),
-        links=tuple(links.values())[:MAX_LINKS],
+        body=cut(text, name),
+        plain=True,
+        url=page_of(message),
+        author=one_line(name or address, 200),
+        published=date_of(message),
+        links=links[:MAX_LINKS],
         raw=data,
+        channel=channel,
+        channel_title=title,
+        attachments=tuple(content.attachments),
     )
+    if not (whole.title or whole.body) and (why := [file.note for file in content.attachments if file.note]):
+        raise Unusable("no-text", f"the mail has no words beside a file: {why[0]}")
+    return _as_digest(whole, content, text, message, depth)
 
 
-def header(message: Message, name: str) -> str:
-    """A header as text, whatever is wrong with it; empty where it is missing."""
+def _as_digest(whole: RawItem, content: Content, text: str, message: Message, depth: int) -> RawItem:
+    """The item with what it holds: mails (multipart/digest, or RFC 1153 in plain text), or the sections of a newsletter."""
+    before, mails = (text, content.messages) if content.messages else mails_of(text)
+    if mails:
+        held = tuple(_held(inner, whole.raw, depth) for inner in mails)
+        titles = "\n".join(f"• {inner.title}" for inner in held if isinstance(inner, RawItem) and inner.title)
+        return replace(whole, body="\n\n".join(part for part in (cut(before) if before else "", titles) if part), items=held)
+    sections = [section for page in content.pages for section in page.items]
+    outline = "\n\n".join(page.outline or page.text for page in content.pages)
+    if not sections and len(content.pages) == 1:
+        outline, sections = sections_of(whole.body)
+    if not sections:
+        return whole
+    return replace(whole, body=cut(outline, whole.author), items=tuple(_section(section, whole, message) for section in sections))
+
+
+def _held(message: Message, data: bytes, depth: int) -> RawItem | Refused:
     try:
-        return str(message[name] or "")
-    except Exception:  # noqa: BLE001 the structured header parser raises all sorts on malformed input; the raw words are kept then
-        raw = next((value for key, value in message.raw_items() if key.lower() == name), "")  # type: ignore[attr-defined]
-        try:
-            return str(make_header(decode_header(raw)))
-        except (ValueError, LookupError, TypeError):
-            return str(raw)
+        return _item(message, data, depth + 1)
+    except Unusable as error:
+        return Refused(error.reason, f"a mail in a digest: {error}", data)
 
 
-def _collect(part: Message, out: list[Page], depth: int) -> None:
-    if depth > MAX_DEPTH or len(out) > MAX_PARTS:
-        raise Unusable("broken-mail", f"the mail nests deeper than {MAX_DEPTH} or has more than {MAX_PARTS} parts")
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        children = [child for child in payload if isinstance(child, Message)]
-        if part.get_content_subtype() == "alternative":
-            texts: list[list[Page]] = []
-            for child in children:
-                texts.append([])
-                _collect(child, texts[-1], depth + 1)
-            kinds = [_kind(child) for child in children]
-            out += _best([(kind, pages) for kind, pages in zip(kinds, texts, strict=True) if any(page.text for page in pages)])
-        else:
-            for child in children:
-                _collect(child, out, depth + 1)
-    elif not _is_attachment(part) and part.get_content_type() in ("text/plain", "text/html"):
-        out.append(_page(part))
-
-
-def _kind(part: Message) -> str:
-    return "plain" if part.get_content_type() == "text/plain" else "html"
-
-
-def _best(alternatives: list[tuple[str, list[Page]]]) -> list[Page]:
-    plain = next((pages for kind, pages in alternatives if kind == "plain"), None)
-    rich = next((pages for kind, pages in reversed(alternatives) if kind == "html"), None)
-    if not plain or not rich:
-        return plain or rich or []
-    short, long = sum(len(page.text) for page in plain), sum(len(page.text) for page in rich)
-    if short >= _SUBSTANTIAL * long and not (short < 300 and _HTML_ONLY.search(plain[0].text)):
-        links = tuple(link for page in rich for link in page.links)  # with anchor text
-        return [Page("\n\n".join(page.text for page in plain), links or plain[0].links)]
-    return rich
-
-
-def _is_attachment(part: Message) -> bool:
-    try:
-        return part.get_content_disposition() == "attachment" or bool(part.get_filename())
-    except Exception:  # noqa: BLE001 as in `header`: a malformed disposition marks no attachment
-        return "attachment" in str(dict(part._headers).get("Content-Disposition", "")).lower()  # type: ignore[attr-defined]
-
-
-def _page(part: Message) -> Page:
-    payload = part.get_payload(decode=True)
-    data = payload if isinstance(payload, bytes) else str(part.get_payload()).encode("utf-8", "surrogateescape")
-    try:
-        charset = str(part.get_param("charset") or "")
-    except Exception:  # noqa: BLE001 as in `header`
-        charset = ""
-    text = decode(data, charset)
-    if is_noise(text):
-        raise Unusable("unreadable", f"its text can't be decoded: neither {charset[:40] or 'UTF-8'} nor any other charset makes words of it")
-    if part.get_content_type() == "text/html":
-        return read_html(text, mail=True)
-    text = _UUENCODED.sub("", text) if "begin " in text else text  # an attachment of the time before MIME
-    urls = dict.fromkeys(url for found in _URL.findall(text) if (url := canonical(found.rstrip(".,;:!?"))))
-    return Page(clean(text), tuple(Link(url=url) for url in list(urls)[:MAX_LINKS]))
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(value)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+def _section(section: Section, whole: RawItem, message: Message) -> RawItem:
+    return RawItem(
+        key="",
+        title=section.title,
+        body=section.text,
+        plain=True,
+        url=section.url,
+        author=whole.author,
+        published=whole.published,
+        links=readable(section.links, message)[:MAX_LINKS],
+        raw=whole.raw,
+        channel=whole.channel,
+        channel_title=whole.channel_title,
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
+from services.ingest.digest import Section, split
 from services.ingest.hidden import remove_hidden
 from services.ingest.text import clean, one_line
 from services.ingest.urls import canonical
@@ -21,6 +22,8 @@ _QUOTES = (
     "//blockquote[@type='cite']|//*[contains(concat(' ',normalize-space(@class),' '),' gmail_quote ')]"
     "|//*[contains(concat(' ',normalize-space(@class),' '),' gmail_signature ')]|//*[@id='divRplyFwdMsg' or @id='appendonsend']"
     "|//*[contains(@class,'moz-cite-prefix') or contains(@class,'yahoo_quoted') or contains(@class,'moz-signature')]"
+    "|//*[@id='OLK_SRC_BODY_SECTION' or @id='mail-editor-reference-message-container' or contains(@class,'protonmail_quote')]"
+    "|//*[starts-with(@id,'AOLMsgPart') or contains(@class,'zmail_extra') or contains(@class,'ms-outlook-mobile-reference-message')]"
 )
 _EXTRACT_FROM = 1_500  # characters: below it a text is an excerpt, not a page with things around it
 _EXTRACT_TO = 1_000_000  # above it finding the main text would take long, and all is kept
@@ -29,10 +32,12 @@ _LEAST_SHARE = 0.5  # an extraction that keeps less of the words has mistaken th
 
 @dataclass(frozen=True)
 class Page:
-    """The text and the links (http and https only, canonical, in order) of a piece of HTML."""
+    """The text and the links (http and https only, canonical, in order) of a piece of HTML; of a digest its items, and the text with each as a line."""
 
     text: str
     links: tuple[Link, ...] = ()
+    items: tuple[Section, ...] = ()
+    outline: str = ""
 
 
 def read_html(html: str, base: str = "", *, mail: bool = False) -> Page:
@@ -52,6 +57,9 @@ def read_html(html: str, base: str = "", *, mail: bool = False) -> Page:
             tree = _without_quotes(tree)
         links = _links(tree, base)
         text = _flat(tree)
+        outline, items = split(tree, base) if mail else ("", [])
+        if items:
+            return Page(text, links, tuple(items), outline)
         if len(text) >= _EXTRACT_FROM and len(html) <= _EXTRACT_TO:
             text = _main_text(tree, text)
     except (etree.LxmlError, ValueError, AssertionError, RecursionError):

@@ -1,76 +1,110 @@
 """Near-duplicates: the same story told by several sources gets one story id, that of the document that told it first.
 
-MinHash over three-word shingles, 32 permutations in 8 bands (documents 70% alike meet with a chance of 0.9), checked by the estimated likeness. The
-index is in memory and bounded; it is rebuilt from documents.ingested at the start, so restarts and replicas agree.
+MinHash over three-word shingles, of the whole text and of its beginning, in bands that bring candidates together (Broder 1997; Leskovec, Rajaraman and
+Ullman, Mining of Massive Datasets, ch. 3); each candidate is then judged by services.ingest.likeness. Two documents of one address tell one story as
+well. The index is in memory and bounded; it is rebuilt from documents.ingested at the start, so restarts and replicas agree.
 """
 
-import re
-import zlib
 from collections import OrderedDict
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
-Signature = NDArray[np.uint32]
-PERMUTATIONS, BANDS = 32, 8
-ALIKE = 0.5  # share of equal minima from which two texts tell one story
-LEAST_WORDS = 8  # shorter texts ("Read more") are alike without being one story
-_WORDS = re.compile(r"\w+")
-_MOST_TEXT = 20_000  # characters
-_PRIME = np.uint64((1 << 31) - 1)
-_random = np.random.default_rng(20_240_601)  # fixed: signatures must agree between processes
-_A = _random.integers(1, int(_PRIME), PERMUTATIONS, dtype=np.uint64)
-_B = _random.integers(0, int(_PRIME), PERMUTATIONS, dtype=np.uint64)
+from services.ingest.likeness import LEAD_BANDS, WHOLE_BANDS, Signature, likeness, signature, signature_of
+
+__all__ = ["Signature", "Stories", "signature", "signature_of"]
+
+_BANDS = np.arange(WHOLE_BANDS + LEAD_BANDS)
+_WAYS = 4  # documents a bucket remembers: the newest
+_JUDGED = 16  # candidates that are looked at, those in most bands first
 
 
-def signature(title: str, text: str) -> Signature | None:
-    """The MinHash of a document, None where it is too short to tell. About 0.2 ms for a page of text."""
-    words = _WORDS.findall(f"{title} {text[:_MOST_TEXT]}".casefold())
-    if len(words) < LEAST_WORDS:
-        return None
-    shingles = {zlib.crc32(" ".join(words[i : i + 3]).encode("utf-8", "replace")) & 0x7FFFFFFF for i in range(len(words) - 2)}
-    hashes = np.fromiter(shingles, dtype=np.uint64, count=len(shingles))
-    return ((np.outer(_A, hashes) + _B[:, None]) % _PRIME).min(axis=1).astype(np.uint32)
+@dataclass(frozen=True)
+class _Entry:
+    document: str
+    signature: Signature
+    story: str
 
 
 class Stories:
-    """The bounded index: document id -> signature and story, and the bands that lead to it. The oldest documents are forgotten first."""
+    """The bounded index of the last `most` documents. Its memory is fixed: about 1 kB a document."""
 
     def __init__(self, most: int = 50_000) -> None:
-        self._most = most
-        self._documents: OrderedDict[str, tuple[Signature, str]] = OrderedDict()
-        self._bands: list[dict[bytes, str]] = [{} for _ in range(BANDS)]
+        self._entries: list[_Entry | None] = [None] * most
+        self._slots: OrderedDict[str, int] = OrderedDict()  # document -> its place, the oldest first
+        self._mask = np.uint64((1 << max(4, most.bit_length())) - 1)
+        self._buckets = np.full((len(_BANDS), int(self._mask) + 1, _WAYS), -1, np.int32)
+        self._pages: OrderedDict[str, int] = OrderedDict()  # address -> place; -1 where it names more than one thing
+
+    def __len__(self) -> int:
+        return len(self._slots)
 
     def story_of(self, document: str, found: Signature | None) -> str:
         """The story of a document: the one it has, or that of the most similar one known, else its own id."""
-        if document in self._documents:
-            return self._documents[document][1]
+        known = self._slots.get(document)
+        if known is not None and (entry := self._entries[known]):
+            return entry.story
         if found is None:
             return document
-        candidates = {other for table, band in zip(self._bands, _bands(found), strict=True) if (other := table.get(band))}
-        scored = [(float(np.mean(found == self._documents[other][0])), self._documents[other][1]) for other in sorted(candidates)]
-        likeness, story = max(scored, default=(0.0, document), key=lambda pair: pair[0])
-        return story if likeness >= ALIKE else document
+        place = self._pages.get(_page(found.url), -1)
+        if place >= 0 and (entry := self._entries[place]) and entry.signature.teller != found.teller:
+            return entry.story  # the same page, told by another source
+        scored = [(likeness(found, entry.signature), entry.story) for entry in self._candidates(found)]
+        alike, story = max(scored, default=(0.0, document), key=lambda pair: pair[0])
+        return story if alike > 0 else document
 
     def add(self, document: str, found: Signature | None, story: str) -> None:
-        """Remember that a document tells a story. The first document of a band keeps its place; a new version changes the signature only."""
+        """Remember that a document tells a story; a new version changes the signature only. The oldest document is forgotten for a new one."""
         if found is None:
             return
-        self._forget(document)
-        self._documents[document] = (found, story)
-        for table, band in zip(self._bands, _bands(found), strict=True):
-            table.setdefault(band, document)
-        if len(self._documents) > self._most:
-            self._forget(next(iter(self._documents)))
+        place = self._slots.get(document)
+        if place is None:
+            place = self._free()
+            self._slots[document] = place
+        entry = self._entries[place] = _Entry(document, found, story)
+        self._remember_page(place, entry)
+        if len(found.bands):
+            at = (found.bands & self._mask).astype(np.int64)
+            new = ~(self._buckets[_BANDS, at] == place).any(axis=1)
+            bands, at = _BANDS[new], at[new]
+            self._buckets[bands, at, 1:] = self._buckets[bands, at, :-1]
+            self._buckets[bands, at, 0] = place
 
-    def _forget(self, document: str) -> None:
-        known = self._documents.pop(document, None)
-        if known is not None:
-            for table, band in zip(self._bands, _bands(known[0]), strict=True):
-                if table.get(band) == document:
-                    del table[band]
+    def _candidates(self, found: Signature) -> list[_Entry]:
+        """The documents that share a bucket, those that share most first. Some only happen to: they are judged, too."""
+        if not len(found.bands):
+            return []
+        places = self._buckets[_BANDS, (found.bands & self._mask).astype(np.int64)].ravel()
+        places, counts = np.unique(places[places >= 0], return_counts=True)
+        order = np.lexsort((places, -counts))[:_JUDGED]
+        return [entry for place in places[order] if (entry := self._entries[place])]
+
+    def _free(self) -> int:
+        if len(self._slots) < len(self._entries):
+            return len(self._slots)
+        _, place = self._slots.popitem(last=False)
+        gone = self._entries[place]
+        if gone is not None and self._pages.get(page := _page(gone.signature.url)) == place:
+            del self._pages[page]
+        return place
+
+    def _remember_page(self, place: int, entry: _Entry) -> None:
+        """An address names a story while no source tells it of two documents: a page that many items point at (a changelog, a forum) names none."""
+        if not (page := _page(entry.signature.url)):
+            return
+        before = self._pages.get(page)
+        if before is None:
+            self._pages[page] = place
+            if len(self._pages) > len(self._entries):
+                self._pages.popitem(last=False)
+        elif before not in (-1, place) and (other := self._entries[before]) and other.signature.teller == entry.signature.teller:
+            self._pages[page] = -1
 
 
-def _bands(found: Signature) -> list[bytes]:
-    rows = PERMUTATIONS // BANDS
-    return [found[i : i + rows].tobytes() for i in range(0, PERMUTATIONS, rows)]
+def _page(url: str) -> str:
+    """The address without its scheme and "www."; empty for a home page, which tells many stories."""
+    parts = urlsplit(url)
+    if not parts.netloc or (parts.path in ("", "/") and not parts.query):
+        return ""
+    return f"{parts.netloc.removeprefix('www.')}{parts.path.rstrip('/')}?{parts.query}"

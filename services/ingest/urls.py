@@ -3,16 +3,33 @@
 import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-_TRACKING = re.compile(r"(utm_\w+|fbclid|gclid|dclid|msclkid|yclid|igshid|mc_cid|mc_eid|mkt_tok|_hsenc|_hsmi|oly_\w+_id|vero_id|ref_src|cmpid)", re.I)
+from services.ingest.trackers import unwrap
+
+_TRACKING = re.compile(
+    r"(utm_\w+|fbclid|gclid|gclsrc|dclid|wbraid|gbraid|msclkid|yclid|ttclid|twclid|igshid|igsh|li_fat_id|epik|mc_cid|mc_eid|mkt_tok|_hsenc|_hsmi|__hs\w+"
+    r"|hsctatracking|oly_\w+_id|vero_id|vero_conv|ref_src|ref_url|cmpid|_ke|_kx|s_cid|s_kwcid|ef_id|wt_mc|wt\.mc_id|ns_(campaign|mchannel|source|linkname|fee)"
+    r"|pk_\w+|mtm_\w+|piwik_\w+|matomo_\w+|elq\w*|bsft_\w+|ck_subscriber_id|sc_(campaign|channel|content|medium|outcome|geo|country)|xtor|_openstat"
+    r"|guccounter|guce_referrer\w*|smid|ncid|nr_email_referer|rb_clickid|spm|trkcampaign|trkemail|at_(campaign|medium|custom\d)|dm_i|_branch_match_id)",
+    re.I,
+)
 _BREAKS = re.compile(r"[\r\n\t]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL = 1000
+_MOST_GIVEN = 16_000  # characters of an address as it came: trackers write long ones
+_LAYERS = 8  # of redirectors around one another that are unwrapped
 
 
 def canonical(url: str) -> str:
-    """Without tracking parameters, fragment, credentials and default port, host in lower case. Empty for what is no http(s) address."""
+    """Out of its trackers, without tracking parameters, fragment, credentials and default port, host in lower case. Empty for no http(s) address."""
+    url = _BREAKS.sub("", url.strip())
+    if len(url) > _MOST_GIVEN:
+        return ""
+    for _ in range(_LAYERS):
+        wrapped, url = url, unwrap(url)
+        if url == wrapped:
+            break
     try:
-        parts = urlsplit(_BREAKS.sub("", url.strip()))
+        parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
         if parts.scheme not in _DEFAULT_PORTS or not host:
             return ""

@@ -2,22 +2,26 @@
 
 from collections.abc import Callable
 
-from services.ingest.config import FeedSource, ImapSource, MboxSource, Source
+from services.ingest.config import EmlSource, FeedSource, ImapSource, MboxSource, Source
 from services.ingest.fetch import Fetcher
+from services.ingest.hosts import Turn
 from services.ingest.items import Reader
 
 
-def reader_of(source: Source, fetcher: Fetcher, secret: Callable[[str], str]) -> Reader:
-    """The reader for a source. `secret` looks up the environment variable that holds a password."""
+def reader_of(source: Source, fetcher: Fetcher, secret: Callable[[str], str], turn: Turn | None = None) -> Reader:
+    """The reader for a source. `secret` looks up the environment variable that holds a password; `turn` is asked before each server."""
+    from services.ingest.readers.emlfolder import EmlReader
     from services.ingest.readers.feed import FeedReader
     from services.ingest.readers.imap import ImapReader
     from services.ingest.readers.maildir import MaildirReader
     from services.ingest.readers.mbox import MboxReader
 
     if isinstance(source, FeedSource):
-        return FeedReader(source.url, fetcher)
+        return FeedReader(source.url, fetcher, turn)
     if isinstance(source, MboxSource):
         return MboxReader(source.path)
+    if isinstance(source, EmlSource):
+        return EmlReader(source.path)
     if isinstance(source, ImapSource):
         return ImapReader(source, secret)
     return MaildirReader(source.path)

@@ -12,19 +12,25 @@ MAX_BATCH_BYTES = 8_000_000  # a batch is closed once it holds more
 EVIDENCE = 1_000_000  # bytes kept of a mail that is too large
 
 
-async def mail_batch(mails: Iterable[bytes], cursor: Mapping[str, str]) -> Batch:
+async def mail_batch(mails: Iterable[bytes | Refused], cursor: Mapping[str, str], note: str = "") -> Batch:
     """The batch of these mails; one longer than MAX_MAIL comes cut and is refused."""
 
     def parse() -> tuple[RawItem | Refused, ...]:
-        return tuple(_parse(data) for data in mails)
+        return tuple(mail if isinstance(mail, Refused) else item_of(mail) for mail in mails)
 
-    return Batch(await asyncio.to_thread(parse), cursor)
+    return Batch(await asyncio.to_thread(parse), cursor, note)
 
 
-def _parse(data: bytes) -> RawItem | Refused:
+def item_of(data: bytes) -> RawItem | Refused:
+    """A mail as an item, or the reason why it is none. CPU-bound: call it in a thread."""
     if len(data) > MAX_MAIL:
-        return Refused("too-large", f"the mail has more than {MAX_MAIL // 1_000_000} MB", data[:EVIDENCE])
+        return too_large(data)
     try:
         return read_mail(data)
     except Unusable as error:
         return Refused(error.reason, str(error), data)
+
+
+def too_large(beginning: bytes) -> Refused:
+    """The refusal of a mail of which only the beginning was read."""
+    return Refused("too-large", f"the mail has more than {MAX_MAIL // 1_000_000} MB", beginning[:EVIDENCE])

@@ -27,7 +27,12 @@ def test_example_comments_load_too(tmp_path: Path) -> None:
     lines = EXAMPLE.read_text().splitlines()
     opened = [line.replace("  # ", "  ", 1) if line.startswith(("  # -", "  #   ")) else line for line in lines]
     config = load(write(tmp_path, "\n".join(opened)))
-    assert [source.kind for source in config.sources] == ["feed", "feed", "mbox", "maildir", "imap"]
+    assert [source.kind for source in config.sources] == ["feed", "feed", "mbox", "maildir", "eml", "imap"]
+
+
+def test_keys_without_entries_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeffsources:\n  # - kind: feed\nallow_hosts:\n")
+    assert load(path).sources == () and load(path).allow_hosts == ()
 
 
 def test_id_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> None:
@@ -49,11 +54,14 @@ def test_a_password_in_an_address_is_not_shown() -> None:
     [
         ("sources: [{kind: feed, urll: 'http://a.org'}]", ["sources.0.url"]),
         ("sources: [{kind: feed, url: 'http://a.org', size: 3}]", ["sources.0.size", "allowed:", "interval"]),
-        ("sources: [{kind: ftp, url: 'http://a.org'}]", ["sources.0.kind", "feed, mbox, maildir, imap"]),
+        ("sources: [{kind: ftp, url: 'http://a.org'}]", ["sources.0.kind", "feed, mbox, maildir"]),
         ("sources: [{url: 'http://a.org'}]", ["sources.0.kind", "feed, mbox"]),
         ("sources: [{kind: feed, url: 'file:///etc/passwd'}]", ["sources.0.url", "http or https"]),
         ("sources: [{kind: feed, url: 'http://a.org', interval: soon}]", ["sources.0.interval", "15m"]),
         ("sources: [{kind: feed, id: x, url: 'http://a.org'}, {kind: feed, id: x, url: 'http://b.org'}]", ["id 'x'"]),
+        ("sources: [{kind: feed, url: 'http://a.org:99999/'}]", ["sources.0.url", "http or https"]),
+        ("sources: [{kind: feed, url: 'http://[a/'}]", ["sources.0.url", "http or https"]),
+        ("x: 2020-13-45", ["can't be read"]),
         ("feeds: []", ["feeds", "sources, allow_hosts"]),
         ("allow_hosts: ['10.0.0.0/99']", ["allow_hosts", "10.0.0.0/99"]),
         ("just words", ["mapping", "sources"]),

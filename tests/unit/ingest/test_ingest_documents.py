@@ -7,7 +7,6 @@ import pytest
 
 from services.ingest.documents import INLINE_TEXT, document_of
 from services.ingest.items import RawItem, Unusable
-from services.ingest.stories import Stories, signature
 from shared.events import DocumentIngested, SourceRef
 from shared.objects import ObjectStore
 from tests.unit.ingest.conftest import NOW, World
@@ -67,28 +66,6 @@ def test_a_long_text_travels_by_reference(world: World) -> None:
     assert len(document.model_dump_json()) < 100_000
 
 
-def test_the_same_story_has_one_id_and_another_has_its_own(world: World) -> None:
-    stories = Stories()
-    stories.add("first", signature("Storm closes harbour", STORY), "first")
-    retold = signature("Storm closes the harbour", STORY.replace("Friday night", "Friday evening") + " More to come.")
-    assert stories.story_of("second", retold) == "first"
-    stories.add("second", retold, "first")
-    assert stories.story_of("third", signature("Storm closes harbour", STORY)) == "first"
-    other = signature(
-        "Tea tariffs return", "The Lake States and Somarra failed to agree on tea, and the old tariffs return on Monday, ministers said."
-    )
-    assert stories.story_of("other", other) == "other"
-    assert stories.story_of("short", signature("Read more", "")) == "short"
-
-
-def test_the_index_is_bounded_and_forgets_the_oldest() -> None:
-    stories = Stories(most=3)
-    marks = [signature(f"Title {n}", f"{n} {n + 1} {n + 2} words that differ {n * 7} {n * 11} {n * 13} {n * 17} in every text") for n in range(10)]
-    for n, mark in enumerate(marks):
-        stories.add(str(n), mark, str(n))
-    assert len(stories._documents) == 3 and all(len(table) <= 3 for table in stories._bands)
-
-
 async def test_feed_and_mail_of_one_story_before_and_after_a_restart(world: World) -> None:
     told = RawItem(key="a", title="Storm closes harbour", body=STORY)
     (first,) = (await world.intake.take([told], FEED, "news")).published
@@ -97,6 +74,11 @@ async def test_feed_and_mail_of_one_story_before_and_after_a_restart(world: Worl
     after = await world.restarted()
     (third,) = (await after.intake.take([replace(told, key="c")], OTHER, "news")).published
     assert third.story == first.id
+
+
+def test_a_tag_in_clean_text_is_words(world: World) -> None:
+    assert make(replace(ITEM, body="Write <b>bold</b> in HTML.", plain=True), world).text == "Write <b>bold</b> in HTML."
+    assert make(replace(ITEM, body="Write <b>bold</b> in HTML."), world).text == "Write bold in HTML."
 
 
 def test_the_store_is_not_touched_for_short_texts(tmp_path, world: World) -> None:  # type: ignore[no-untyped-def]

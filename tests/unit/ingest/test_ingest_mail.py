@@ -110,6 +110,15 @@ def test_a_mail_nested_without_end_is_refused() -> None:
         ("News.\n\nSent from my iPhone", "News."),
         ("News.\nMore.\n\nYou are receiving this email because you signed up.\nUnsubscribe | Preferences", "News.\nMore."),
         ("View this email in your browser\n\nNews.", "News."),
+        ("Да.\n02.04.2012 14:20 пользователь Bob <b@e.org> написал:\n> старое", "Да."),
+        ("Да.\n\nОт: Bob\n\nОтправлено: четверг\n\nКому: Alex\n\nстарое", "Да."),
+        ("Yes.\n\nDate: Thu, 26 Jun 2014\nSubject: x\nFrom: b@e.org\nTo: a@e.org\n\nold", "Yes."),
+        ("Date: to be told\nPlace: the hall\nAll are welcome.", "Date: to be told\nPlace: the hall\nAll are welcome."),
+        ("News.\n_______________________________________________\nTalk mailing list\ntalk@e.org\nhttps://e.org/listinfo/talk", "News."),
+        ("News.\n\nBest regards,\nBob Long", "News."),
+        ("News.\n\nBob Long, Ph.D.\nPresident\n+41 44 123 45 67", "News."),
+        ("News.\n\nConcert in the hall\nSaturday, 8 p.m.\nEntry is free.", "News.\n\nConcert in the hall\nSaturday, 8 p.m.\nEntry is free."),
+        ("News.\n-- \nDesk\nTo unsubscribe: talk-leave@e.org", "News."),
         ("> all of it is quoted", "> all of it is quoted"),
         ("He said on Monday that the minister wrote:\nan open letter.", "He said on Monday that the minister wrote:\nan open letter."),
         ("Unsubscribe rules change\n" + "Line of news.\n" * 80 + "End.", "Unsubscribe rules change\n" + "Line of news.\n" * 80 + "End."),
@@ -117,6 +126,13 @@ def test_a_mail_nested_without_end_is_refused() -> None:
 )
 def test_the_mails_own_words(text: str, own: str) -> None:
     assert cut(text) == own
+
+
+def test_the_writers_name_ends_the_mail() -> None:
+    assert cut("The figures are in.\n\nStavros Long\nvia mobile", "Stavros Long") == "The figures are in."
+    assert cut("The figures are in.\n\nStavros", "Stavros Long") == "The figures are in."
+    assert cut("Long said no.\nStavros Long was away.", "Stavros Long") == "Long said no.\nStavros Long was away."
+    assert cut("Stavros Long", "Stavros Long") == "Stavros Long"
 
 
 def test_quotes_of_the_mail_programs() -> None:

@@ -1,19 +1,19 @@
-"""Mailboxes: mbox and Maildir on disk, IMAP from a small server that speaks the protocol."""
+"""Mailboxes on disk: mbox, Maildir, and a folder of .eml files."""
 
+import asyncio
+import fcntl
 import mailbox
 import os
-import socketserver
-import threading
 import time
-from collections.abc import Iterator, Mapping
+import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from services.ingest.config import ImapSource
 from services.ingest.items import Batch, RawItem, Reader, Refused, SourceProblem
-from services.ingest.readers import mails
-from services.ingest.readers.imap import ImapReader
+from services.ingest.readers import changes, mails, mbox
+from services.ingest.readers.emlfolder import EmlReader
 from services.ingest.readers.maildir import MaildirReader
 from services.ingest.readers.mbox import MboxReader
 
@@ -93,7 +93,6 @@ async def test_what_python_writes_is_read(tmp_path: Path) -> None:
 
 async def test_a_mail_that_is_too_large_is_refused_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mails, "MAX_MAIL", 100_000)
-    monkeypatch.setattr("services.ingest.readers.mbox.MAX_MAIL", 100_000)
     path = tmp_path / "in.mbox"
     append(path, 1, text="long line of a mail\n" * 50_000)
     append(path, 2)
@@ -129,92 +128,222 @@ async def test_maildir_reads_each_name_once(tmp_path: Path) -> None:
         await read(MaildirReader(tmp_path), {})
 
 
-class _Imap(socketserver.StreamRequestHandler):
-    """Enough of IMAP4rev1 for imaplib: LOGIN, SELECT/EXAMINE, UID SEARCH, UID FETCH, LOGOUT."""
+async def test_a_maildir_file_that_can_not_be_read_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = mailbox.Maildir(str(tmp_path / "md"))
+    bad = box.add(mail(1))
+    box.add(mail(2))
+    opened = Path.open
 
-    disable_nagle_algorithm = True
+    def refusing(path: Path, *args: object, **kwargs: object):  # type: ignore[no-untyped-def]
+        if path.name == bad:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)  # type: ignore[call-overload]
 
-    def handle(self) -> None:
-        server = self.server
-        assert isinstance(server, ImapServer)
-        self.wfile.write(b"* OK ready\r\n")
-        while line := self.rfile.readline():
-            tag, _, command = line.decode().strip().partition(" ")
-            server.commands.append(command)
-            words = command.split()
-            answer = "OK done"
-            match words[0].upper():
-                case "CAPABILITY":
-                    self.wfile.write(b"* CAPABILITY IMAP4rev1\r\n")
-                case "LOGIN" if "right" not in command:
-                    answer = "NO wrong password"
-                case "EXAMINE" if "INBOX" not in command:
-                    answer = "NO no such folder"
-                case "EXAMINE":
-                    self.wfile.write(f"* {len(server.mails)} EXISTS\r\n* OK [UIDVALIDITY {server.validity}] valid\r\n".encode())
-                case "UID" if words[1] == "SEARCH":
-                    first = int(words[-1].split(":")[0])
-                    found = [uid for uid in server.mails if uid >= first] or [max(server.mails)]  # n:* always names the newest
-                    self.wfile.write(f"* SEARCH {' '.join(map(str, found))}\r\n".encode())
-                case "UID":
-                    data = server.mails[int(words[2])]
-                    self.wfile.write(f"* 1 FETCH (UID {words[2]} BODY[]<0> {{{len(data)}}}\r\n".encode() + data + b")\r\n")
-                case "LOGOUT":
-                    self.wfile.write(b"* BYE\r\n" + f"{tag} OK\r\n".encode())
-                    return
-            self.wfile.write(f"{tag} {answer}\r\n".encode())
+    monkeypatch.setattr(Path, "open", refusing)
+    reader, titles, cursor = MaildirReader(tmp_path / "md"), [], {}
+    with pytest.raises(SourceProblem, match=r"1 mails can't be read and wait: .*Permission denied"):
+        async for batch in reader.read({}):
+            titles += [item.title for item in batch.items if isinstance(item, RawItem)]
+            cursor = dict(batch.cursor)
+    assert titles == ["Mail 2"]
+    monkeypatch.undo()
+    assert (await read(reader, cursor))[0] == ["Mail 1"], "it was not taken for read"
 
 
-class ImapServer(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Imap)
-        self.mails: dict[int, bytes] = {}
-        self.validity = 1
-        self.commands: list[str] = []
+def written(path: Path, data: bytes, ago: float = 60.0) -> None:
+    path.write_bytes(data)
+    os.utime(path, (time.time() - ago, time.time() - ago))
 
 
-@pytest.fixture
-def imap() -> Iterator[ImapServer]:
-    with ImapServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def imap_reader(server: ImapServer, password: str = "right", folder: str = "INBOX") -> ImapReader:
-    port = server.server_address[1]
-    source = ImapSource(kind="imap", host="127.0.0.1", port=port, tls=False, user="me", password_env="PW", folder=folder)
-    return ImapReader(source, {"PW": password}.get)  # type: ignore[arg-type]
-
-
-async def test_imap_cursor_and_validity(imap: ImapServer) -> None:
-    imap.mails = {n: mail(n) for n in range(5, 65)}
-    titles, cursor, batches = await read(imap_reader(imap), {})
-    assert (len(titles), [len(batch.items) for batch in batches]) == (60, [50, 10])
-    assert dict(cursor) == {"validity": "1", "uid": "64"}
-    titles, cursor, batches = await read(imap_reader(imap), cursor)
-    assert (titles, batches[0].unchanged) == ([], True)
-    imap.mails[70] = mail(70)
-    titles, cursor, _ = await read(imap_reader(imap), cursor)
-    assert titles == ["Mail 70"]
-    imap.validity = 2  # the server has numbered its mails anew
-    titles, cursor, _ = await read(imap_reader(imap), cursor)
-    assert len(titles) == 61
-    assert all("BODY.PEEK" in command for command in imap.commands if "FETCH" in command), "nothing is marked as read"
-
-
-async def test_imap_troubles_are_said(imap: ImapServer) -> None:
-    for reader, words in (
-        (imap_reader(imap, password="bad"), "wrong password"),
-        (imap_reader(imap, folder="None"), "no folder"),
-        (imap_reader(imap, password=""), "PW"),
-    ):
+async def test_a_folder_of_eml_files(tmp_path: Path) -> None:
+    written(tmp_path / "b.eml", mail(1), 100)
+    written(tmp_path / "a.EML", mail(2), 50)
+    written(tmp_path / "c.eml.part", mail(3))
+    written(tmp_path / ".hidden.eml", mail(4))
+    written(tmp_path / "broken.eml", b"\x00\x01\x02", 40)
+    written(tmp_path / "fresh.eml", mail(5), 0)
+    (tmp_path / "folder.eml").mkdir()
+    (tmp_path / "nowhere.eml").symlink_to(tmp_path / "none")
+    reader = EmlReader(tmp_path)
+    titles, cursor, _ = await read(reader, {})
+    assert titles[:2] == ["Mail 1", "Mail 2"] and "Mail 5" not in titles, "the oldest first; one that is perhaps being written waits"
+    assert (await read(reader, cursor))[2][0].unchanged
+    written(tmp_path / "fresh.eml", mail(5))
+    written(tmp_path / "b.eml", mail(1, "It was not whole."), 30)  # changed after it was read
+    titles, cursor, _ = await read(reader, cursor)
+    assert sorted(titles) == ["Mail 1", "Mail 5"]
+    assert sorted(path.name for path in tmp_path.iterdir())[:2] == [".hidden.eml", "a.EML"], "nothing is moved"
+    for path, words in ((tmp_path / "none", "no folder"), (tmp_path / "b.eml", "kind mbox")):
         with pytest.raises(SourceProblem, match=words):
-            await read(reader, {})
-    imap.server_close()
-    with pytest.raises(SourceProblem, match="refuse"):
-        await read(imap_reader(imap), {})
+            await read(EmlReader(path), {})
+
+
+async def test_changes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "CHECK_S", 0.05)
+    path = tmp_path / "in.mbox"
+    append(path, 1)
+    for reader, change in (
+        (MboxReader(path), lambda: append(path, 2)),
+        (EmlReader(tmp_path), lambda: written(tmp_path / "x.eml", mail(1))),
+    ):
+        news = asyncio.Event()
+        watch = asyncio.create_task(reader.watch(news.set))
+        await asyncio.sleep(0.3)
+        assert not news.is_set()
+        change()
+        await asyncio.wait_for(news.wait(), 20)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+def aged(path: Path, seconds: float) -> None:
+    os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+
+async def test_a_truncated_last_mail_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "in.mbox"
+    append(path, 1)
+    with path.open("ab") as file:
+        file.write(b"From a@e.org Sat Nov 21 10:00:00 2026\n" + mail(2)[:-8])  # half of it, and no line end
+    aged(path, 5)
+    reader = MboxReader(path)
+    titles, cursor, _ = await read(reader, {})
+    assert titles == ["Mail 1"]
+    assert (await read(reader, cursor))[0] == [], "still not"
+    with path.open("ab") as file:
+        file.write(mail(2)[-8:])
+    aged(path, 5)
+    titles, cursor, batches = await read(reader, cursor)
+    assert titles == ["Mail 2"] and isinstance(item := batches[0].items[0], RawItem) and "Text of the mail." in item.body
+    with path.open("ab") as file:
+        file.write(b"\nFrom a@e.org Sat Nov 21 10:00:00 2026\n" + mail(3)[:-8])
+    aged(path, mbox.UNFINISHED_S + 1)
+    titles, cursor, _ = await read(reader, cursor)
+    assert titles == ["Mail 3"], "no more comes: what is there is taken"
+
+
+async def test_a_file_that_is_written_to_gives_the_mails_that_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mbox, "PATIENCE_S", 0.3)
+    path = tmp_path / "in.mbox"
+    append(path, 1, 2, 3)
+    aged(path, 0)
+    titles, cursor, _ = await read(MboxReader(path), {})
+    assert titles == ["Mail 1", "Mail 2"]
+    aged(path, 10)
+    assert (await read(MboxReader(path), cursor))[0] == ["Mail 3"]
+
+
+async def test_a_mail_that_grew_after_all_is_read_again_alone(tmp_path: Path) -> None:
+    path = tmp_path / "in.mbox"
+    append(path, *range(1, 60))
+    _, cursor, _ = await read(MboxReader(path), {})
+    with path.open("ab") as file:
+        file.write(b"And more of the last mail.\n")
+    append(path, 60)
+    titles, cursor, batches = await read(MboxReader(path), cursor)
+    assert titles == ["Mail 59", "Mail 60"]
+    assert isinstance(item := batches[0].items[0], RawItem) and "And more" in item.body
+
+
+@pytest.mark.parametrize("lock", ["dot", "flock", "lockf"])
+async def test_a_locked_mbox_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str) -> None:
+    monkeypatch.setattr(mbox, "PATIENCE_S", 0.3)
+    path, dot = tmp_path / "in.mbox", tmp_path / "in.mbox.lock"
+    append(path, 1)
+    ready, release = os.pipe(), os.pipe()
+    child = 0
+    if lock == "dot":
+        dot.touch()
+    elif (child := os.fork()) == 0:  # another process: its own locks would not stop this one
+        file = path.open("r+b")
+        getattr(fcntl, lock)(file, fcntl.LOCK_EX)
+        os.write(ready[1], b"x")
+        os.read(release[0], 1)
+        os._exit(0)
+    else:
+        os.read(ready[0], 1)
+    titles, cursor, batches = await read(MboxReader(path), {})
+    assert (titles, dict(cursor), batches[0].note) == ([], {}, mbox.LOCKED)
+    if child:
+        os.write(release[1], b"x")
+        os.waitpid(child, 0)
+    else:
+        aged(dot, 3_600)  # left behind by a program that died
+    assert (await read(MboxReader(path), cursor))[0] == ["Mail 1"]
+
+
+@pytest.mark.parametrize("how", ["renamed", "copied and emptied"])
+async def test_what_was_not_read_before_a_rotation_is_read(tmp_path: Path, how: str) -> None:
+    path, aside = tmp_path / "in.mbox", tmp_path / "in.mbox.1"
+    append(path, *range(1, 4), text="A text. " * 1_000)
+    _, cursor, _ = await read(MboxReader(path), {})
+    append(path, 4, 5)
+    if how == "renamed":
+        path.rename(aside)
+    else:
+        aside.write_bytes(path.read_bytes())
+        path.write_bytes(b"")
+    append(path, 6)
+    titles, cursor, _ = await read(MboxReader(path), cursor)
+    assert titles == ["Mail 4", "Mail 5", "Mail 6"]
+    append(path, 7)
+    assert (await read(MboxReader(path), cursor))[0] == ["Mail 7"]
+
+
+async def test_content_length_is_believed_where_it_leads_to_an_end(tmp_path: Path) -> None:
+    """mboxcl2: nothing is quoted; and a length that is wrong."""
+    path = tmp_path / "in.mbox"
+    body = b"Before.\n\nFrom b@e.org Sat Nov 21 11:00:00 2026\nSubject: not a mail of its own\n\nAfter.\n"
+    from_line = b"From a@e.org Sat Nov 21 10:00:00 2026\n"
+    right = from_line + b"Subject: Mail 1\nContent-Length: %d\n\n" % len(body) + body + b"\n"
+    wrong = from_line + b"Subject: Mail 2\nContent-Length: 5\n\nA body that is longer.\n\n"
+    beyond = from_line + b"Subject: Mail 3\nContent-Length: 9999\n\nShorter.\n\n" + from_line + b"Subject: Mail 4\n\nThe end.\n"
+    path.write_bytes(right + wrong + beyond)
+    aged(path, 5)
+    titles, cursor, batches = await read(MboxReader(path), {})
+    assert titles == ["Mail 1", "Mail 2"], "the third may still be growing"
+    assert isinstance(item := batches[0].items[0], RawItem) and "After." in item.body and "not a mail of its own" in item.body
+    aged(path, 100)
+    assert (await read(MboxReader(path), cursor))[0] == ["Mail 3", "Mail 4"]
+
+
+async def test_mails_without_an_empty_line_between_them(tmp_path: Path) -> None:
+    path = tmp_path / "in.mbox"
+    path.write_bytes(b"".join(b"From a@e.org Sat Nov 21 10:00:00 2026\r\n" + mail(n).replace(b"\n", b"\r\n") for n in (1, 2, 3)))
+    aged(path, 100)
+    assert (await read(MboxReader(path), {}))[0] == ["Mail 1", "Mail 2", "Mail 3"]
+
+
+async def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mails, "MAX_BATCH_BYTES", 300_000)
+    part = "--b\nContent-Type: application/pdf\nContent-Disposition: attachment\n\n" + ("QUJD" * 19 + "\n") * 1_000
+    peaks = []
+    for count in (12, 72):
+        path = tmp_path / f"{count}.mbox"
+        with path.open("wb") as file:
+            for number in range(count):
+                head = f"Subject: {number}\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nText.\n{part}--b--\n\n"
+                file.write(b"From a@e.org Sat Nov 21 10:00:00 2026\n" + head.encode())
+        aged(path, 60)
+        tracemalloc.start()
+        read_so_far = 0
+        async for batch in MboxReader(path).read({}):
+            read_so_far += len(batch.items)
+            del batch
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert read_so_far == count
+    assert path.stat().st_size > 5_000_000 and peaks[1] < 3_000_000 and peaks[1] < peaks[0] * 1.5, peaks
+
+
+async def test_mails_that_a_mail_program_moved_up_are_not_missed(tmp_path: Path) -> None:
+    """Mails are deleted in the midst of the file and others appended: the old offset is in what is new."""
+    path = tmp_path / "in.mbox"
+    append(path, *range(1, 41))
+    _, cursor, _ = await read(MboxReader(path), {})
+    size = path.stat().st_size
+    path.unlink()
+    append(path, 1, 2, *range(30, 90))
+    assert path.stat().st_size > size
+    titles, _, _ = await read(MboxReader(path), cursor)
+    assert set(titles) >= {f"Mail {n}" for n in range(41, 90)}

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -131,9 +132,11 @@ async def test_a_failure_midway_keeps_what_was_durable(world: World) -> None:
     task = task_of(world, listing, MboxSource(kind="mbox", id="m", path=Path("m")))
     await task.poll()
     assert len(world.bus.documents) == 2
-    assert world.bus.polls[0].cursor == {"uid": "1"}, "the cursor is saved on the way"
+    assert world.bus.polls[0].cursor == {"uid": "1", "daily": ANY}, "the cursor is saved on the way"
     assert world.bus.polls[0].next_poll == NOW, "killed there, the next process goes on at once"
-    assert world.bus.polls[-1].cursor == {"uid": "2", "failures": "1"}
+    assert world.bus.polls[-1].cursor == {"uid": "2", "failures": "1", "daily": ANY}
+    await task.poll()
+    assert listing.cursors[-1] == {"uid": "2"}, "what is remembered beside it is no business of the reader's"
 
 
 async def test_a_bad_item_is_quarantined_alone(world: World) -> None:
@@ -258,7 +261,10 @@ async def test_http(running: Running, desk) -> None:  # type: ignore[no-untyped-
     assert (counts["sources"], counts["failing"]) == (3, 2)
     assert len(running.world.bus.documents) == 2
     rows = {row["id"]: row for row in (await running.api.get("/api/sources")).json()["sources"]}
-    assert (rows["good"]["state"], rows["good"]["documents"], rows["slow"]["state"]) == (rows["good"]["state"], 2, "failing")
+    good, slow = rows["good"], rows["slow"]
+    assert (good["state"], good["documents"], good["failures"]) in {("ok", 2, 0), ("unchanged", 2, 0)} and good["items_per_day"] > 0
+    assert good["next_poll"] > good["last_success"] == NOW.isoformat() and 900 <= good["every_s"] <= 990
+    assert (slow["state"], slow["last_success"], slow["items_per_day"]) == ("failing", None, 0.0) and slow["failures"] >= 1
     listed = (await running.api.get("/api/quarantine")).json()["quarantine"]
     assert [(row["source"], row["reason"]) for row in listed] == [("good", "no-text")]
     assert url not in str(listed)

@@ -98,6 +98,13 @@ def test_clean_characters() -> None:
     assert "\ud800" not in clean("x\ud800y")
 
 
+def test_the_padding_of_a_preview_goes_and_the_joiners_of_scripts_stay() -> None:
+    padding = "\u00a0\u200c\u200b\u034f\u00ad " * 80 + "\u3164" * 20
+    assert clean(f"Storm closes harbour{padding}\nMore inside.") == "Storm closes harbour\nMore inside."
+    assert clean("می\u200cخواهم") == "می\u200cخواهم"
+    assert clean("\U0001f468\u200d\U0001f469\u200d\U0001f467 family") == "\U0001f468\u200d\U0001f469\u200d\U0001f467 family"
+
+
 def test_titles() -> None:
     assert plain_title("A &amp; B <b>bold</b>\n next") == "A & B bold next"
     assert plain_title("1 < 2 and 3 > 2") == "1 < 2 and 3 > 2"

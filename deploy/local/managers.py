@@ -1,0 +1,109 @@
+"""Who carries out `feedloop sources …`: the running service, asked over HTTP, or this process, which edits the file. Both through the same code."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from deploy.local.client import Client, addresses
+from deploy.local.errors import LocalError
+from services.ingest.addresses import Allowed
+from services.ingest.checking import Report
+from services.ingest.config import load
+from services.ingest.fetch import Fetcher
+from services.ingest.managing import Added, Exported, Imported, Sources, Wanted
+from shared.clock import utc_now
+
+
+class Manager(Protocol):
+    """What the commands need. Errors are LocalError or FeedloopError, one line each."""
+
+    where: str
+
+    async def rows(self) -> list[dict[str, Any]]:
+        """The sources, each as the service's /api/sources shows it, or what of that is in the file."""
+        ...
+
+    async def check(self, url: str) -> Report: ...
+
+    async def add(self, wanted: Wanted) -> Added: ...
+
+    async def remove(self, name: str) -> str:
+        """The id of what was taken out."""
+        ...
+
+    async def import_opml(self, data: bytes) -> Imported: ...
+
+    async def export(self) -> Exported: ...
+
+
+@asynccontextmanager
+async def manager(config: Path | None, profile: str) -> AsyncIterator[Manager]:
+    """The file that was named; else the service that runs; else FEEDLOOP_CONFIG, or feedloop.yaml here."""
+    urls = None if config else _running(profile)
+    if urls:
+        async with Client(urls) as client:
+            yield _Service(client)
+        return
+    path = config or Path(os.environ.get("FEEDLOOP_CONFIG") or "feedloop.yaml")
+    fetcher = Fetcher(Allowed(load(path).allow_hosts if path.exists() else ()))
+    try:
+        yield _File(path, fetcher)
+    finally:
+        await fetcher.close()
+
+
+def _running(profile: str) -> dict[str, str] | None:
+    try:
+        urls = addresses(profile)
+    except LocalError:  # nothing runs: the file is edited
+        return None
+    if "ingest" not in urls:
+        raise LocalError("where the ingest service is is not known: set FEEDLOOP_INGEST_URL, or name the file with --config")
+    return urls
+
+
+class _Service:
+    def __init__(self, client: Client) -> None:
+        self._client, self.where = client, f"the service at {client.urls['ingest']}"
+
+    async def rows(self) -> list[dict[str, Any]]:
+        return list((await self._client.get("ingest", "/api/sources"))["sources"])
+
+    async def check(self, url: str) -> Report:
+        return Report.model_validate(await self._client.get("ingest", "/api/sources/check", url=url))
+
+    async def add(self, wanted: Wanted) -> Added:
+        return Added.model_validate(await self._client.post("ingest", "/api/sources", wanted.model_dump()))
+
+    async def remove(self, name: str) -> str:
+        return str((await self._client.delete("ingest", f"/api/sources/{quote(name, safe='')}"))["removed"])
+
+    async def import_opml(self, data: bytes) -> Imported:
+        return Imported.model_validate(await self._client.send("ingest", "/api/sources/import", data))
+
+    async def export(self) -> Exported:
+        return Exported.model_validate(await self._client.get("ingest", "/api/sources/export", format="json"))
+
+
+class _File:
+    def __init__(self, path: Path, fetcher: Fetcher) -> None:
+        self._sources, self.where = Sources(path, fetcher, utc_now), str(path)
+        self.check, self.add, self.import_opml, self.export = (
+            self._sources.check,
+            self._sources.add,
+            self._sources.import_opml,
+            self._sources.export,
+        )
+
+    async def rows(self) -> list[dict[str, Any]]:
+        names = {"state": "not running", "reason": "", "last_success": None, "next_poll": None, "documents": None}
+        return [
+            {"id": source.source_id, "kind": source.kind, "title": source.ref.title, "place": source.place(), **names}
+            for source in await self._sources.listed()
+        ]
+
+    async def remove(self, name: str) -> str:
+        return (await self._sources.remove(name)).source_id

@@ -1,0 +1,64 @@
+"""Headers of a mail as text, whatever is wrong with them: encoded words (RFC 2047), bytes above 127 (RFC 6532, or older habits), dates."""
+
+import re
+from datetime import UTC, datetime
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.message import Message
+from email.utils import getaddresses, parsedate_to_datetime
+
+from services.ingest.text import decode
+
+_FOLD = re.compile(r"\r?\n[ \t]*|\r")
+_DATE_WORDS = re.compile(r"\d{1,2} [A-Za-z]{3,9} \d{2,4}.*")
+
+
+def header(message: Message, name: str) -> str:
+    """The first header of that name, decoded; empty where it is missing."""
+    return words(raw_header(message, name))
+
+
+def raw_header(message: Message, name: str) -> str:
+    """The first header of that name on one line, its encoded words as they are."""
+    found = next((value for key, value in message.raw_items() if key.lower() == name), "")  # type: ignore[attr-defined]
+    return _FOLD.sub(" ", decode(str(found).encode("utf-8", "surrogateescape"))).strip()
+
+
+def words(raw: str) -> str:
+    """Encoded words decoded, by their charset where it is true and by a better guess where it is not."""
+    if "=?" not in raw:
+        return raw
+    try:
+        chunks = decode_header(raw)
+    except (HeaderParseError, ValueError):
+        return raw
+    text = ""
+    for chunk, charset in chunks:
+        if isinstance(chunk, str):
+            text += chunk
+        else:
+            text += decode(chunk, charset.split("*")[0]) if charset else chunk.decode("raw-unicode-escape", "replace")
+    return text
+
+
+def people(message: Message, name: str) -> list[tuple[str, str]]:
+    """(name, address) of each in an address header."""
+    # parsed before it is decoded: a comma in an encoded name parts nobody
+    return [(words(name).strip(" \"'"), address.strip()) for name, address in getaddresses([raw_header(message, name)])]
+
+
+def date_of(message: Message) -> datetime | None:
+    """When the mail was written, else when the last server took it in (the topmost Received). None where neither can be read."""
+    return date(header(message, "date")) or date(header(message, "received").rpartition(";")[2])
+
+
+def date(value: str) -> datetime | None:
+    """A date of a header in UTC; one without a zone is in UTC. None for what is none."""
+    match = _DATE_WORDS.search(value)
+    for candidate in (value, match[0] if match else ""):
+        try:
+            parsed = parsedate_to_datetime(candidate)
+            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None

@@ -1,0 +1,144 @@
+"""The parts of a mail (RFC 2045 to 2049), as they come: the words to read, the files to list, the mails that a digest holds."""
+
+import re
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import Message
+
+from services.ingest.attachments import MAX_ATTACHMENTS, attachment_of, is_attachment, parameter, payload_of
+from services.ingest.flowed import unflow
+from services.ingest.items import Unusable
+from services.ingest.markup import Page, read_html
+from services.ingest.text import clean, decode, is_noise
+from services.ingest.urls import canonical
+from shared.events import Attachment, Link
+
+MAX_DEPTH, MAX_PARTS = 20, 500
+MAX_LINKS = 200  # of one part
+_SUBSTANTIAL = 0.4  # a plain part at least this long beside the HTML part says the same as it
+_URL = re.compile(r"https?://[^\s<>\"'\])}]+", re.I)
+_UUENCODED = re.compile(r"^begin [0-7]{3} .*?^(?:`\n)?end$", re.M | re.S)
+_HTML_ONLY = re.compile(r"html (e-?mail|message|version)|(does|do) not support html|enable html", re.I)
+_BOUNDARY = re.compile(rb"(?:^|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?=[A-Za-z-]+:|\r?\n)")
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{2,40})", re.I)
+_TEXTS = ("text/plain", "text/html", "text/enriched", "text/markdown", "text/x-amp-html")
+
+
+@dataclass
+class Content:
+    """What was found. `messages` are the mails of a multipart/digest; `refused` says what of the words can't be read."""
+
+    pages: list[Page] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    parts: int = 0
+
+
+def content_of(message: Message) -> Content:
+    """All parts of a mail. Raises Unusable where they nest too deep, are too many, or none of its words can be decoded."""
+    content = Content()
+    _collect(message, content, 0)
+    if content.refused and not any(page.text for page in content.pages):
+        raise Unusable("unreadable", content.refused[0])
+    return content
+
+
+def _collect(part: Message, out: Content, depth: int) -> None:
+    out.parts += 1
+    if depth > MAX_DEPTH or out.parts > MAX_PARTS:
+        raise Unusable("broken-mail", f"the mail nests deeper than {MAX_DEPTH} or has more than {MAX_PARTS} parts")
+    kind = part.get_content_type()
+    children = _children(part)
+    if children and kind == "multipart/alternative":
+        _alternatives(children, out, depth)
+    elif children and kind == "multipart/digest":
+        messages = [inner for child in children for inner in (_children(child) if child.get_content_type() == "message/rfc822" else [child])]
+        if len(messages) > 1:
+            out.messages += messages
+        else:
+            for inner in messages:
+                _collect(inner, out, depth + 1)
+    elif children:
+        for child in children:
+            _collect(child, out, depth + 1)
+    elif isinstance(payload_of(part), list):
+        return  # a multipart without any part
+    elif is_attachment(part) or not (kind in _TEXTS or part.get_content_maintype() == "multipart"):
+        if len(out.attachments) < MAX_ATTACHMENTS and (payload_of(part) or is_attachment(part)):
+            out.attachments.append(attachment_of(part))
+    elif kind != "text/x-amp-html":  # the same once more, for mail programs that run AMP
+        _read(part, out)
+
+
+def _children(part: Message) -> list[Message]:
+    """The parts of a part. A multipart whose boundary was lost is cut at the one that its text shows; a nested mail in base64 is decoded."""
+    payload = payload_of(part)
+    encoding = str(part.get("content-transfer-encoding", "")).strip().lower()
+    if isinstance(payload, list):
+        packed = part.get_content_type() == "message/rfc822" and encoding in ("base64", "quoted-printable")
+        if packed and len(payload) == 1 and not payload[0].keys():
+            inner = Message()
+            inner["Content-Transfer-Encoding"] = encoding
+            inner.set_payload(str(payload_of(payload[0])))
+            decoded = inner.get_payload(decode=True)
+            return [message_from_bytes(decoded)] if isinstance(decoded, bytes) else payload
+        return payload
+    if part.get_content_maintype() == "multipart":
+        data = payload.encode("utf-8", "surrogateescape")
+        if match := _BOUNDARY.search(data):
+            head = b'Content-Type: %s; boundary="%s"\n\n' % (part.get_content_type().encode("ascii", "replace"), match[1].replace(b'"', b'\\"'))
+            again = payload_of(message_from_bytes(head + data))
+            return again if isinstance(again, list) else []
+    return []
+
+
+def _alternatives(children: list[Message], out: Content, depth: int) -> None:
+    """The best of several ways to say the same (RFC 2046, 5.1.4); what is no text among them (a calendar entry) is listed."""
+    said: list[tuple[str, list[Page]]] = []
+    for child in children:
+        own = Content(parts=out.parts)
+        _collect(child, own, depth + 1)
+        out.parts = own.parts
+        out.attachments += own.attachments[: MAX_ATTACHMENTS - len(out.attachments)]
+        out.messages += own.messages
+        out.refused += own.refused
+        if any(page.text for page in own.pages):
+            said.append(("plain" if child.get_content_type() == "text/plain" else "html", own.pages))
+    out.pages += _best(said)
+
+
+def _best(alternatives: list[tuple[str, list[Page]]]) -> list[Page]:
+    plain = next((pages for kind, pages in alternatives if kind == "plain"), None)
+    rich = next((pages for kind, pages in reversed(alternatives) if kind == "html"), None)
+    if not plain or not rich:
+        return plain or rich or []
+    if any(page.items for page in rich):
+        return rich  # a digest shows its structure in HTML
+    short, long = sum(len(page.text) for page in plain), sum(len(page.text) for page in rich)
+    if short >= _SUBSTANTIAL * long and not (short < 300 and _HTML_ONLY.search(plain[0].text)):
+        links = tuple(link for page in rich for link in page.links)  # with anchor text
+        return [Page("\n\n".join(page.text for page in plain), links or plain[0].links)]
+    return rich
+
+
+def _read(part: Message, out: Content) -> None:
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
+    kind, charset = part.get_content_type(), parameter(part, "charset")
+    if not charset and kind == "text/html" and (match := _META_CHARSET.search(data[:4_000])):
+        charset = match[1].decode("ascii", "replace")
+    text = decode(data, charset)
+    if is_noise(text):
+        out.refused.append(f"its text can't be decoded: neither {charset[:40] or 'UTF-8'} nor any other charset makes words of it")
+    elif kind == "text/html":
+        out.pages.append(read_html(text, mail=True))
+    else:
+        if parameter(part, "format").lower() == "flowed":
+            text = unflow(text, parameter(part, "delsp").lower() == "yes")
+        out.pages.append(_plain(_UUENCODED.sub("", text) if "begin " in text else text))  # an attachment of the time before MIME
+
+
+def _plain(text: str) -> Page:
+    urls = dict.fromkeys(url for found in _URL.findall(text) if (url := canonical(found.rstrip(".,;:!?"))))
+    return Page(clean(text), tuple(Link(url=url) for url in list(urls)[:MAX_LINKS]))
