@@ -221,7 +221,11 @@ def metadata_schema(offered: Candidates, labels: dict[str, str], *, free_summary
 
 
 def read_metadata(answer: str, offered: Candidates, *, free_summary: bool = False) -> Metadata:
-    """Parse a model's answer; repeats are dropped. Raises ValueError where it is not the form, or holds what the document does not offer."""
+    """Parse a model's answer. Raises ValueError where it is not the form, or holds what the document does not offer.
+
+    A grammar can't forbid that a list says a thing twice, and a small model does. A repeated name or topic gives its place to the first offered one that
+    is not said (they stand in the order of their weight): the model said how many it wanted. Repeated requests and links are dropped.
+    """
     found = Metadata.model_validate_json(answer)
     for field, allowed in (
         ("entities", offered.entities),
@@ -233,5 +237,8 @@ def read_metadata(answer: str, offered: Candidates, *, free_summary: bool = Fals
             raise ValueError(f"{field} holds what the document does not: {strange[0]!r}")
     if not free_summary and found.summary not in offered.sentences:
         raise ValueError(f"the summary is not a sentence of the document: {found.summary[:60]!r}")
-    lists = ("key_topics", "entities", "action_items", "related_links", "categories")
-    return found.model_copy(update={name: _unique(getattr(found, name)) for name in lists})
+    told = {name: _unique(getattr(found, name)) for name in ("key_topics", "entities", "action_items", "related_links", "categories")}
+    for name, allowed in (("key_topics", offered.topics), ("entities", offered.entities)):
+        unsaid = [value for value in allowed if value not in told[name]]
+        told[name] += unsaid[: len(getattr(found, name)) - len(told[name])]
+    return found.model_copy(update=told)

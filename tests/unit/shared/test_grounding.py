@@ -175,10 +175,14 @@ def test_a_free_summary_is_bounded_too() -> None:
     assert (rule["minLength"], rule["maxLength"]) == (20, 400)
 
 
-def test_what_the_document_offers_is_read_without_repeats() -> None:
+def test_a_repeated_name_gives_its_place_to_the_next_that_is_offered() -> None:
     found = offered()
-    read = read_metadata(answer(entities=[found.entities[0]] * 3), found)
-    assert read.entities == [found.entities[0]]
+    assert len(found.entities) >= 3
+    read = read_metadata(answer(entities=[found.entities[1]] * 3), found)
+    assert read.entities == [found.entities[1], found.entities[0], found.entities[2]]
+    assert read_metadata(answer(entities=[found.entities[1]]), found).entities == [found.entities[1]]  # one is what it asked for
+    few = Candidates(found.sentences, found.entities[:1], found.topics, found.links, found.actions)
+    assert read_metadata(answer(entities=[found.entities[0]] * 3), few).entities == found.entities[:1]
     assert read.summary == found.sentences[0]
 
 
