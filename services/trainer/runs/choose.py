@@ -72,9 +72,10 @@ class Chooser:
 
     def losses(self, model: Model, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """[examples]: minus the log-probability (nats) of each answer among those that the grammar lets through; the usual spelling is the one taught.
-        `hidden` [examples, tokens, width]: what the model's decoder makes of the batch."""
-        with self.autocast():
-            logits = _logits(model, hidden, batch.rows, batch.places)
+        `hidden` [examples, tokens, width]: what the model's decoder makes of the batch, without a mask: what a row is filled up with stands on the
+        right, and no token of a causal model looks there."""
+        with self.autocast():  # the head at these places only: over a whole prompt the vocabulary costs more than the layers of a small model
+            logits = _inner(model).get_output_embeddings()(hidden[batch.rows, batch.places]).float()
         among = logits.gather(1, batch.options.clamp(min=0)).masked_fill(batch.options < 0, -torch.inf)
         each = torch.nn.functional.cross_entropy(among, batch.right, reduction="none")
         return torch.zeros(len(batch.ids)).index_add(0, batch.rows, each)
@@ -99,17 +100,30 @@ class Chooser:
         choices = [self.choices[example.task] for example in examples]
         spoken: list[tuple[int, ...]] = [() for _ in examples]
         steps: list[list[tuple[list[int], torch.Tensor]]] = [[] for _ in examples]
-        open_rows = list(range(len(examples)))
-        while open_rows:
-            rows = [[*prompts[i], *spoken[i]] for i in open_rows]
-            ends = torch.tensor([len(row) - 1 for row in rows])
-            logits = logits_at(model, self._padded(rows), torch.arange(len(rows)), ends)  # in fp32, as the engine computes on a CPU
-            for row, i in enumerate(open_rows):
+        inner, lengths = _inner(model), torch.tensor([len(prompt) for prompt in prompts])
+        ids = self._padded(prompts)
+        seen = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+        # the prompts in one pass, then a token at a time from what the layers keep of them
+        made = inner.get_decoder()(input_ids=ids, use_cache=True)
+        hidden = made.last_hidden_state[torch.arange(len(ids)), lengths - 1]
+        while True:
+            logits = inner.get_output_embeddings()(hidden).float()
+            open_rows = [i for i, tokens in enumerate(spoken) if self.eos not in tokens and choices[i].allowed(tokens) != [self.eos]]
+            if not open_rows:
+                break
+            for i in open_rows:
                 allowed = choices[i].allowed(spoken[i])
-                share = logits[row, allowed].softmax(-1)
+                share = logits[i, allowed].softmax(-1)
                 steps[i].append((allowed, share))
                 spoken[i] = (*spoken[i], allowed[int(share.argmax())])
-            open_rows = [i for i in open_rows if spoken[i][-1] != self.eos and choices[i].allowed(spoken[i]) != [self.eos]]
+            at = max(map(len, spoken))
+            newest = torch.tensor([[tokens[at - 1] if len(tokens) == at else self.pad] for tokens in spoken])
+            seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
+            places = (lengths + at - 1)[:, None]
+            made = inner.get_decoder()(
+                input_ids=newest, attention_mask=seen, position_ids=places, past_key_values=made.past_key_values, use_cache=True
+            )
+            hidden = made.last_hidden_state[:, -1]
         return [self._score(choices[i], tuple(n for n in spoken[i] if n != self.eos), steps[i]) for i in range(len(examples))]
 
     def _score(self, choices: Choices, spoken: tuple[int, ...], steps: list[tuple[list[int], torch.Tensor]]) -> LabelScore:
@@ -123,17 +137,6 @@ class Chooser:
     def _padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         longest = max(map(len, rows))
         return torch.tensor([[*row, *[self.pad] * (longest - len(row))] for row in rows])
-
-
-def logits_at(model: Model, ids: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Logits [n, vocabulary] at the given places only: over a whole prompt the vocabulary costs more than the layers of a small model.
-    There is no mask: what a row is filled up with stands on the right, and no token of a causal model looks there."""
-    return _logits(model, _inner(model).get_decoder()(input_ids=ids, use_cache=False).last_hidden_state, rows, positions)
-
-
-def _logits(model: Model, hidden: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = _inner(model).get_output_embeddings()(hidden[rows, positions]).float()
-    return logits
 
 
 def _inner(model: Model) -> Any:
