@@ -34,7 +34,7 @@ test: setup ## everything: unit, contract, loop, real Kafka, real vLLM, the page
 	@$(PY) -m pytest -q
 
 check: setup ## lint, types, import rules, deployment files
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check -q . && $(VENV)/bin/mypy -q && $(VENV)/bin/lint-imports && $(PY) -m deploy.check
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check -q . && $(VENV)/bin/mypy --no-error-summary && $(VENV)/bin/lint-imports && $(PY) -m deploy.check
 
 bench: setup ## tables of speed on this machine
 	@$(PY) -m tests.bench
