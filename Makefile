@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo up test check bench bench-model bench-learning bench-encoder clean
+.PHONY: help setup demo up test check bench bench-model bench-learning bench-encoder bench-scaling clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -47,6 +47,9 @@ bench-learning: setup ## how many corrections teach the bundled model a new conv
 
 bench-encoder: setup ## the sentence encoder against sentence-transformers, into docs/model.md (2 minutes)
 	@$(PY) -m tests.bench.encoder
+
+bench-scaling: setup ## what a larger bundled model and a longer training bring, into docs/model.md and docs/scaling.png (40 minutes, all cores)
+	@$(PY) -m tests.bench.scaling
 
 clean: ## remove what was built here (not the state folder)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache
