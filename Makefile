@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo up test check bench bench-model bench-learning bench-encoder bench-scaling clean
+.PHONY: help setup demo up test check fuzz bench bench-ingest bench-model bench-learning bench-encoder bench-scaling clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -38,6 +38,12 @@ check: setup ## lint, types, import rules, deployment files
 
 bench: setup ## tables of speed on this machine
 	@$(PY) -m tests.bench
+
+fuzz: setup ## 100,000 mutations of feeds, mails and the rest: each ends as documents or is refused by name (half an hour)
+	@$(PY) -m tests.fuzz
+
+bench-ingest: setup ## reading beside feedparser and email alone, a large mbox, 10,000 sources, into docs/ingest.md (5 minutes)
+	@$(PY) -m tests.bench.ingest
 
 bench-model: setup ## how good the bundled model is, through the real engine, into docs/model.md (10 minutes)
 	@$(PY) -m tests.bench.model

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from services.ingest.config import FeedSource
 from services.ingest.logins import without_login
+from services.ingest.sources import FeedSource
 from services.ingest.text import decode, one_line
 from services.ingest.urls import canonical
 from shared.errors import FeedloopError
@@ -25,6 +25,7 @@ MAX_BYTES = 10_000_000
 NAMESPACE = "urn:feedloop:opml:1"
 _OWN = {name: f"{{{NAMESPACE}}}{name}" for name in FeedSource.model_fields if name not in ("kind", "url", "title")}
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*?(?:encoding\s*=\s*[\"']([\w.:-]+)[\"'][^>]*)?\?>")
+_HEAD = 300  # characters in which an XML declaration stands
 _ATTRIBUTE = re.compile(r"\s([A-Za-z_][\w:.-]*)\s*=\s*([\"'])")
 _TAG_END = {quote: re.compile(rf"{quote}\s*/?>") for quote in "\"'"}
 _ENTITY = re.compile(r"&(?:#\d+|#x[0-9A-Fa-f]+|\w+);")  # with its semicolon: the &copy in ?a=1&copy=2 is none
@@ -100,9 +101,10 @@ def _text(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", "replace")
     else:
-        declared = _DECLARATION.match(data[:300].decode("ascii", "replace").lstrip("\ufeff\ufffd"))
+        declared = _DECLARATION.match(data[:_HEAD].decode("ascii", "replace").lstrip("\ufeff\ufffd"))
         text = decode(data, declared[1] or "" if declared else "")
-    return _DECLARATION.sub("", text.lstrip("\ufeff"), count=1).replace("\x00", "").lstrip()
+    text = text.lstrip("\ufeff")
+    return (_DECLARATION.sub("", text[:_HEAD], count=1) + text[_HEAD:]).replace("\x00", "").lstrip()
 
 
 def _children(outline: Any) -> dict[str, str]:
