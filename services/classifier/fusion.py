@@ -16,7 +16,8 @@ from services.classifier.rules import Hit
 from shared.events import Decision, LabelScore, PartScore
 from shared.taxonomy import Task
 
-WEIGHTS = {"llm": 0.75, "neural": 0.25}  # chosen by hand for now: the LLM learns from corrections within minutes, the head much later
+LLM_WEIGHT = 0.75  # chosen by hand for now: the LLM learns from corrections within minutes, the head much later
+LLM_WEIGHTS = {"sentiment": 0.4, "urgency": 0.4}  # where the bundled LLM is the weaker of the two before any correction (docs/model.md)
 LEAST = 1e-6  # a probability of 0 would forbid a label whatever the other part says
 DIGITS = 6
 
@@ -72,9 +73,9 @@ def decide(
     return None
 
 
-def pool(labels: Sequence[str], llm: LabelScore | None, neural: Mapping[str, float]) -> dict[str, float]:
+def pool(labels: Sequence[str], llm: LabelScore | None, neural: Mapping[str, float], llm_weight: float = LLM_WEIGHT) -> dict[str, float]:
     """Probability of each label that a part can answer with, adding up to 1. Without the LLM those are the head's labels alone."""
-    weights = {part: WEIGHTS[part] for part, there in (("llm", llm), ("neural", neural)) if there}
+    weights = {part: weight for part, weight, there in (("llm", llm_weight, llm), ("neural", 1 - llm_weight, neural)) if there}
     total = sum(weights.values())
     floor = math.log(1 / len(labels))
     scores = {}
@@ -92,7 +93,7 @@ def pool(labels: Sequence[str], llm: LabelScore | None, neural: Mapping[str, flo
 
 
 def _pooled(task: Task, llm: LabelScore | None, neural: Mapping[str, float], parts: list[PartScore]) -> Decision:
-    chances = pool(list(task.labels), llm, neural)
+    chances = pool(list(task.labels), llm, neural, LLM_WEIGHTS.get(task.name, LLM_WEIGHT))
     label = max(chances, key=lambda name: chances[name])  # the first in the task's order where two are equal
     said = []
     if llm:

@@ -56,6 +56,13 @@ def test_a_missing_part_is_renormalised_away() -> None:
     assert by_llm and (by_llm.label, by_llm.probability, by_llm.by) == ("sport", 0.5, "llm")
 
 
+def test_the_head_weighs_more_where_the_llm_is_the_weaker_and_a_sure_llm_still_wins() -> None:
+    labels, head = ["a", "b"], {"a": 0.3, "b": 0.7}
+    doubtful, sure = llm("a", 0.72), llm("a", 0.97)
+    assert pool(labels, doubtful, head)["a"] > 0.5 > pool(labels, doubtful, head, 0.4)["a"]
+    assert pool(labels, sure, head, 0.4)["a"] > 0.5
+
+
 def test_answers_that_are_no_label_of_the_task_are_left_out() -> None:
     decision = decide(CATEGORY, llm=llm("gossip", 0.99), neural={"gossip": 0.9, "sport": 0.1})
     assert decision and (decision.label, decision.by) == ("sport", "neural")
