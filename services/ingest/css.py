@@ -6,6 +6,8 @@ No regular expression runs over what a sender wrote as a whole: `opacity:000…`
 import re
 from collections.abc import Iterator
 
+from services.ingest.text import without
+
 Declaration = tuple[str, str]  # property and value, in lower case, spaces collapsed, without !important
 _BRACE = re.compile(r"[{}]")
 _SIZE = re.compile(r"(\d{0,6}(?:\.\d{0,6})?)\d* ?(px|pt|em|rem|%|)")
@@ -30,7 +32,7 @@ def declarations(style: str) -> list[Declaration]:
 
 def rules(sheet: str) -> Iterator[tuple[str, str]]:
     """(selectors, declarations) of the rules that hold everywhere: those inside @media hold for some screens only, and what a desktop shows stays."""
-    text = _without_comments(sheet)
+    text = without(sheet, "/*", "*/")
     depth = start = opened = 0
     head = ""
     for brace in _BRACE.finditer(text):
@@ -120,11 +122,3 @@ def _bare(value: str) -> str:
 
 def _is_zero(value: str) -> bool:
     return "0" in value and not value.strip("0.") and value.count(".") <= 1
-
-
-def _without_comments(sheet: str) -> str:
-    parts, place = [], 0
-    while (start := sheet.find("/*", place)) >= 0 and (end := sheet.find("*/", start + 2)) >= 0:
-        parts.append(sheet[place:start])
-        place = end + 2
-    return "".join(parts) + sheet[place:]

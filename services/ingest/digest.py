@@ -14,6 +14,7 @@ from statistics import median
 from lxml.html import HtmlElement
 
 from services.ingest.blocks import Block, blocks_of
+from services.ingest.items import RawItem
 from services.ingest.text import clean, one_line
 from services.ingest.urls import canonical
 from shared.events import Link
@@ -62,6 +63,23 @@ class _Start:
     url: str
     rest: str
     level: int
+
+
+def item_of(section: Section, whole: RawItem, links: tuple[Link, ...]) -> RawItem:
+    """An item of a digest as an item of its own: what it does not say itself is as of the `whole`."""
+    return RawItem(
+        key="",
+        title=section.title,
+        body=section.text,
+        plain=True,
+        url=section.url,
+        author=whole.author,
+        published=whole.published,
+        links=links,
+        raw=whole.raw,
+        channel=whole.channel,
+        channel_title=whole.channel_title,
+    )
 
 
 def split(tree: HtmlElement, base: str = "", *, strict: bool = False) -> tuple[str, list[Section]]:

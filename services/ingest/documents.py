@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from services.ingest.digest import item_of
 from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.markup import MAX_LINKS, Page, read_html
 from services.ingest.text import clean, first_sentence, one_line, plain_title
@@ -101,20 +102,7 @@ def _page_of(item: RawItem, source: SourceRef) -> Page:
 
 def _as_digest(item: RawItem, page: Page) -> RawItem:
     """A feed's item that tells many things, as the mail of a newsletter would come."""
-    held = tuple(
-        RawItem(
-            key="",
-            title=section.title,
-            body=section.text,
-            plain=True,
-            url=section.url,
-            author=item.author,
-            published=item.published,
-            links=section.links,
-            raw=item.raw,
-        )
-        for section in page.items
-    )
+    held = tuple(item_of(section, item, section.links) for section in page.items)
     return replace(item, body=page.outline, markup=False, plain=True, links=item.links or page.links, items=held)
 
 

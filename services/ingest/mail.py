@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from email.message import Message
 
-from services.ingest.digest import Section
+from services.ingest.digest import item_of
 from services.ingest.digest_text import mails_of, sections_of
 from services.ingest.headers import date_of, header
 from services.ingest.items import RawItem, Refused, Unusable
@@ -70,7 +70,9 @@ def _as_digest(whole: RawItem, content: Content, text: str, own: Collection[str]
         outline, sections = sections_of(whole.body)
     if not sections:
         return whole
-    return replace(whole, body=cut(outline, whole.author), items=tuple(_section(section, whole, own) for section in sections))
+    return replace(
+        whole, body=cut(outline, whole.author), items=tuple(item_of(section, whole, readable(section.links, own)[:MAX_LINKS]) for section in sections)
+    )
 
 
 def _held(message: Message, data: bytes, depth: int) -> RawItem | Refused:
@@ -78,19 +80,3 @@ def _held(message: Message, data: bytes, depth: int) -> RawItem | Refused:
         return _item(message, data, depth + 1)
     except Unusable as error:
         return Refused(error.reason, f"a mail in a digest: {error}", data)
-
-
-def _section(section: Section, whole: RawItem, own: Collection[str]) -> RawItem:
-    return RawItem(
-        key="",
-        title=section.title,
-        body=section.text,
-        plain=True,
-        url=section.url,
-        author=whole.author,
-        published=whole.published,
-        links=readable(section.links, own)[:MAX_LINKS],
-        raw=whole.raw,
-        channel=whole.channel,
-        channel_title=whole.channel_title,
-    )

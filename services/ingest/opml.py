@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from services.ingest.logins import without_login
 from services.ingest.sources import FeedSource
-from services.ingest.text import decode, one_line
+from services.ingest.text import decode, one_line, without
 from services.ingest.urls import canonical
 from shared.errors import FeedloopError
 from shared.errors import one_line as brief
@@ -114,7 +114,7 @@ def _children(outline: Any) -> dict[str, str]:
 def _salvaged(text: str) -> Iterator[dict[str, str]]:
     """The attributes of all outlines of a list that is not well-formed: no XML parser reads what stands behind a bare & or a stray quote as it was meant.
     In linear time, whatever is in it."""
-    for part in re.split(r"<outline(?=\s)", _without_comments(text), flags=re.I)[1:]:
+    for part in re.split(r"<outline(?=\s)", without(text, "<!--", "-->"), flags=re.I)[1:]:
         found: dict[str, str] = {}
         starts = list(_ATTRIBUTE.finditer(part))
         for start, after in zip_longest(starts, starts[1:]):
@@ -125,14 +125,6 @@ def _salvaged(text: str) -> Iterator[dict[str, str]]:
                 prefix, _, local = start[1].rpartition(":")
                 found.setdefault(_OWN.get(local, local) if prefix == "feedloop" else start[1].lower(), _ENTITY.sub(_unescaped, value[:end]))
         yield found | ({} if "/>" in part or "</outline" in part.lower() else {"folder": "yes"})
-
-
-def _without_comments(text: str) -> str:
-    parts, place = [], 0
-    while (start := text.find("<!--", place)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
-        parts.append(text[place:start])
-        place = end + 3
-    return "".join(parts) + text[place:]
 
 
 def _unescaped(entity: re.Match[str]) -> str:

@@ -102,6 +102,15 @@ def clean(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
 
 
+def without(text: str, opening: str, closing: str) -> str:
+    """The text without what stands between two marks, and without these; an opening that nothing closes stays. In linear time."""
+    parts, place = [], 0
+    while (start := text.find(opening, place)) >= 0 and (end := text.find(closing, start + len(opening))) >= 0:
+        parts.append(text[place:start])
+        place = end + len(closing)
+    return "".join(parts) + text[place:]
+
+
 @cache
 def _marks() -> re.Pattern[str]:
     """More combining marks on a letter than any script has (UAX #15, Stream-Safe Text Format: 30): putting them in order takes square time."""

@@ -143,28 +143,28 @@ RFC_1153 = (
     + b"-" * 30
     + b"\n\nEnd of List Digest\n"
 )
-_NEWS = [
+NEWS = [
     ("Storm closes the harbour", "The harbour of Pellara stays closed until Monday, the port authority said on Friday night."),
     ("Tea tariffs return", "The Lake States and Somarra failed to agree, and the old tariffs on tea return next week."),
     ("Choir saves its hall", "The singers of Oberau bought the hall in which they have met since 1922 for one crown."),
     ("Cables hear earthquakes", "Unused cables under the bay have been turned into a giant seismometer by geophysicists."),
     ("Library lends umbrellas", "The town library lends umbrellas now, and forty of fifty came back in the first week."),
 ]
-_FOOT = "<p>You are receiving this because you signed up. <a href='https://e.org/unsubscribe'>Unsubscribe</a></p>"
+FOOT = "<p>You are receiving this because you signed up. <a href='https://e.org/unsubscribe'>Unsubscribe</a></p>"
 ROUNDUP = (
     "<html><body><ul>"
-    + "".join(f"<li><a href='https://e.org/{n}?utm_source=m'>{title}</a> by Ana<br>{text}</li>" for n, (title, text) in enumerate(_NEWS))
-    + f"</ul>{_FOOT}</body></html>"
+    + "".join(f"<li><a href='https://e.org/{n}?utm_source=m'>{title}</a> by Ana<br>{text}</li>" for n, (title, text) in enumerate(NEWS))
+    + f"</ul>{FOOT}</body></html>"
 ).encode()
 HEADINGS = (
     "<html><body>"
-    + "".join(f"<h2>{title}</h2><p>{text} <a href='https://e.org/{n}'>Read more</a></p>" for n, (title, text) in enumerate(_NEWS))
-    + _FOOT
+    + "".join(f"<h2>{title}</h2><p>{text} <a href='https://e.org/{n}'>Read more</a></p>" for n, (title, text) in enumerate(NEWS))
+    + FOOT
 ).encode()
 LEADS = "".join(
-    f"<p><b>{title}.</b> {text.replace('the', f'<a href=https://e.org/{n}>the</a>', 1)}</p>" for n, (title, text) in enumerate(_NEWS)
+    f"<p><b>{title}.</b> {text.replace('the', f'<a href=https://e.org/{n}>the</a>', 1)}</p>" for n, (title, text) in enumerate(NEWS)
 ).encode()
-PLAIN_DIGEST = ("Good morning.\n\n" + "\n\n".join(f"{n}. {title}\n{text}\nhttps://e.org/{n}" for n, (title, text) in enumerate(_NEWS))).encode()
+PLAIN_DIGEST = ("Good morning.\n\n" + "\n\n".join(f"{n}. {title}\n{text}\nhttps://e.org/{n}" for n, (title, text) in enumerate(NEWS))).encode()
 DIGEST_LETTER = b"From: Desk <desk@e.org>\nSubject: Five things\nMessage-ID: <5@e.org>\nContent-Type: text/html; charset=utf-8\n\n" + ROUNDUP
 DIGEST_ITEM = (
     b"<rss version='2.0'><channel><title>D</title><item><guid>1</guid><title>Five things</title><description><![CDATA["

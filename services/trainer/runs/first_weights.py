@@ -52,20 +52,15 @@ def build(model: Any) -> None:
     strength = math.sqrt(SHARP * scale) / (unit * CONSTANT)
     axis = torch.zeros(hidden)
     axis[-1] = 1.0
-    weight = torch.zeros(hidden)
-    weight[-2] = 1.0
     previous.q_proj.weight[:size] = strength * still[:, None] * axis
     previous.k_proj.weight[:size] = strength * turned[:, None] * axis
     previous.v_proj.weight[:size] = seen
     read = unit * math.sqrt(size / hidden)
     previous.o_proj.weight[:, :size] = noted.T * NOTED / read
 
-    still = torch.zeros(size)
-    still[pairs - 1] = 1.0  # the slowest pair hardly turns at all
     for head in range(1, heads):  # a softmax over the logarithms of weights is a weighted mean
         rows = slice(head * size, (head + 1) * size)
-        previous.q_proj.weight[rows] = still[:, None] * axis * scale / (unit * CONSTANT)
-        previous.k_proj.weight[rows] = still[:, None] * weight / (unit * WEIGHED)
+        _look_along(previous, rows, -2, 1 / (unit * WEIGHED), pairs)
         own = torch.eye(hidden)[(head - 1) * size : head * size]
         previous.v_proj.weight[rows] = own
         previous.o_proj.weight[:, rows] = own.T * POOLED / (unit * MEAN)
@@ -82,12 +77,9 @@ def build(model: Any) -> None:
         copying.q_proj.weight[rows] = strength * seen * slow[:, None]
         copying.k_proj.weight[rows] = strength * noted * slow[:, None]
         _copy(copying, rows, torch.linalg.qr(torch.randn(hidden, size))[0].T, COPIED / read)
-    fit = torch.zeros(hidden)
-    fit[FIT] = 1.0
     choosing = model.model.layers[below(config.num_hidden_layers)].self_attn
     rows = slice((heads - 2) * size, (heads - 1) * size)
-    choosing.q_proj.weight[rows] = still[:, None] * axis * scale / (unit * CONSTANT)
-    choosing.k_proj.weight[rows] = still[:, None] * fit * FITTING
+    _look_along(choosing, rows, FIT, FITTING, pairs)
     _copy(choosing, rows, torch.linalg.qr(torch.randn(hidden, size))[0].T, CHOSEN / read)
     for layer in model.model.layers[1:]:
         rows = slice((heads - 1) * size, heads * size)
@@ -101,6 +93,14 @@ def build(model: Any) -> None:
 def below(layers: int) -> int:
     """After how many layers a listed label's tokens are to say whether it fits: all but two, so that the answer can still look for them and copy."""
     return max(1, layers - 2)
+
+
+def _look_along(attention: Any, rows: slice, axis: int, logit: float, pairs: int) -> None:
+    """From every place the head looks for what has much of one axis: `logit` for each unit of it in a normalised state."""
+    hidden, slowest = attention.q_proj.weight.shape[1], rows.start + pairs - 1  # the slowest pair of rotations hardly turns at all
+    attention.q_proj.weight[rows] = attention.k_proj.weight[rows] = 0.0
+    attention.q_proj.weight[slowest, -1] = math.sqrt(rows.stop - rows.start) / (math.sqrt(hidden) * CONSTANT)
+    attention.k_proj.weight[slowest, axis] = logit
 
 
 def _copy(attention: Any, rows: slice, frame: torch.Tensor, gain: float) -> None:

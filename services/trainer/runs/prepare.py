@@ -2,9 +2,8 @@
 
     python -m services.trainer.runs.prepare --data ../shared/data --tokenizer deploy/model
 
-Takes about ten minutes on two cores, most of it the encoder's reading. Writes examples.npz (trees of tokens, see batches.py), meanings.npz (see
-embeddings.py) and held.jsonl (examples of
-documents that are never trained on). A second call with the same sources, tokenizer and code does nothing.
+Takes about ten minutes on two cores, most of it the encoder's reading. Writes examples.npz (trees of tokens, see batches.py), meanings.npz
+(see embeddings.py) and held.jsonl (examples of documents that are never trained on). A second call with the same sources, tokenizer and code does nothing.
 """
 
 import argparse
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from services.trainer import tasks as lists
 from services.trainer.runs import embeddings, gather, teacher
 from services.trainer.runs.batches import KINDS
 from services.trainer.runs.gather import Passage, data_folder
@@ -69,12 +67,12 @@ def make(folder: Path, size: float, encoder: Encoder, seed: int) -> tuple[Maker,
             elif chance.random() < gather.COMMENTS * size:
                 passages.append(passage)
     print(f"{len(passages)} passages of the corpora; the encoder reads them …", flush=True)
-    vectors = teacher.encode(encoder, [f"{p.title}. {p.text}" if p.title else p.text for p in passages], WORK)
+    vectors = teacher.encode(encoder, [p.shown for p in passages], WORK)
     settled = [(v, p.category, p.tone) for v, p in zip(vectors, passages, strict=True) if chance.random() < 0.5 and (p.category or p.tone)]
     learnt = Teacher(encoder, settled, chance)
     known = learnt.know(vectors)
     own = list(gather.written(chance))
-    known += learnt.know(teacher.encode(encoder, [f"{p.title}. {p.text}" if p.title else p.text for p in own]))
+    known += learnt.know(teacher.encode(encoder, [p.shown for p in own]))
     agree = [(p.category, k.category) for p, k in zip(passages, known, strict=False) if p.category and k.category]
     print(f"the teacher agrees on {sum(a == b for a, b in agree)} of {len(agree)} categories; "
           f"clear topics {sum(k.topic is not None for k in known)}, categories {sum(k.category is not None for k in known)}, "
@@ -83,10 +81,8 @@ def make(folder: Path, size: float, encoder: Encoder, seed: int) -> tuple[Maker,
     maker.urgency(passages, int(12000 * size) + 50)
     chance.shuffle(maker.trees)
     chance.shuffle(maker.held)
-    names = lists.all_names()
-    shown = [*(f"{p.title}. {p.text}" if p.title else p.text for p in passages), *names]
-    where = np.concatenate([vectors, teacher.encode(encoder, names)])
-    return maker, prose, held_prose, Places([text[: teacher.READ] for text in shown], where, len(names))
+    shown = [*(p.shown for p in passages), *learnt.names]
+    return maker, prose, held_prose, Places([text[: teacher.READ] for text in shown], np.concatenate([vectors, learnt.places]), len(learnt.names))
 
 
 def prepare(folder: Path, tokenizer_folder: Path, size: float = 1.0, encoder: Path = Path("build/encoder")) -> Path:

@@ -7,7 +7,7 @@ export. The schedule goes by the clock, so that --minutes is what it takes whate
 eight minutes, file by file, each replaced at once; --resume goes on from the checkpoint in --state (build/pretrain). Needs a C++ compiler for torch.compile
 (1.6 times as fast; --eager does without). The log is log.jsonl beside it: step, loss of each kind, tokens a second, held-out figures.
 
-Why so: 7 M weights and about an hour of two cores is a few million tokens, so everything is spent on what use asks. Muon for the matrices (more
+Why so: 11 M weights and about an hour of two cores is some 12 million tokens, so everything is spent on what use asks. Muon for the matrices (more
 learnt per token), AdamW for the rest; bf16 weights with fp32 masters; sequences of three lengths, never two examples in one row, since use asks
 each prompt alone; the loss counts answers in full, prompts a third, and a label as much as a sentence. Beside it, two layers below the top, the tokens of
 each listed label learn to say whether theirs is the right one: a list of ten labels teaches ten times what its answer does.
@@ -35,15 +35,8 @@ from services.trainer.runs.prepare import WORK, prepare
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"hidden": 256, "layers": 6, "wide": 688, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
     "gpu": {"hidden": 320, "layers": 10, "wide": 864, "scale": 16, "helpers": 0, "device": "cuda", "size": 1.0},
-    "half": {
-        "hidden": 192,
-        "layers": 4,
-        "wide": 512,
-        "scale": 1,
-        "helpers": 1,
-        "device": "cpu",
-        "size": 0.6,
-    },  # two smaller ones, for the scaling curve
+    # two smaller ones, for the scaling curve
+    "half": {"hidden": 192, "layers": 4, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
     "third": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
     "tiny": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
 }

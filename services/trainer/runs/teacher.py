@@ -123,13 +123,3 @@ class Teacher:
 def _clear(chances: Any, names: Any, least: float) -> str | None:
     best = int(chances.argmax())
     return str(names[best]) if chances[best] >= least else None
-
-
-def word_vectors(encoder: Encoder, words: list[str], dims: int) -> Any:
-    """Where words lie for the encoder: vectors of the words alone, centred, their leading `dims` principal components, unit length."""
-    vectors = encode(encoder, words).astype(np.float64)
-    vectors -= vectors.mean(axis=0)
-    values, axes = np.linalg.eigh(vectors.T @ vectors)
-    turned = vectors @ axes[:, ::-1][:, :dims]
-    turned /= np.sqrt(np.maximum(values[::-1][:dims], 1e-9) / len(words)) ** 0.5  # half whitened: rare directions count, noise does not rule
-    return turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)

@@ -7,9 +7,7 @@ import numpy as np
 from services.trainer.examples import Example
 from services.trainer.runs.batches import FITS, KINDS, LABEL, NONE, PROMPT, PROSE, SHAPES, TEXT, UNFIT
 from services.trainer.runs.maker import Tree
-from shared.prompts import CLOSE
-
-LISTED = "\nLabels: "
+from shared.prompts import BETWEEN, CLOSE, LISTED
 
 
 def encode(tokenizer: Any, trees: list[Tree], prose: list[str]) -> dict[str, Any]:
@@ -31,7 +29,7 @@ def encode(tokenizer: Any, trees: list[Tree], prose: list[str]) -> dict[str, Any
         asked = [text[at:] for text, at in zip(texts, split, strict=True)]
         found = tokenizer(asked, add_special_tokens=False, return_offsets_mapping=True)
         asks = list(found["input_ids"])
-        fits = [fitting(e, text, spans) for e, text, spans in zip(flat, asked, found["offset_mapping"], strict=True)]
+        fits = [marks(e, text, spans) for e, text, spans in zip(flat, asked, found["offset_mapping"], strict=True)]
         if begin == 0:
             check_boundary(ids(texts[:50]), trunks, asks)
         answers = ids([e.answer for e in flat])
@@ -73,7 +71,7 @@ def encode(tokenizer: Any, trees: list[Tree], prose: list[str]) -> dict[str, Any
     }
 
 
-def fitting(example: Example, ask: str, spans: list[tuple[int, int]]) -> list[int]:
+def marks(example: Example, ask: str, spans: list[tuple[int, int]]) -> list[int]:
     """For each token of the question: FITS where it is of the right label in the list, UNFIT where it is of another, else 0."""
     found = [0] * len(spans)
     if example.task is None:
@@ -84,7 +82,7 @@ def fitting(example: Example, ask: str, spans: list[tuple[int, int]]) -> list[in
         for n, (start, stop) in enumerate(spans):
             if start < end and stop > at:
                 found[n] = FITS if label == example.answer else UNFIT
-        at = end + len(", ")
+        at = end + len(BETWEEN)
     return found
 
 

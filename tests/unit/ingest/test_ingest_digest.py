@@ -10,17 +10,10 @@ from services.ingest.items import RawItem, Refused
 from services.ingest.mail import read_mail
 from services.ingest.readers.mails import mail_batch
 from shared.events import DocumentIngested, SourceRef
+from tests.fuzz.samples import FOOT, NEWS
 from tests.unit.ingest.conftest import World
 
 MAIL = SourceRef(id="box", kind="mail", title="me at e.org")
-NEWS = [
-    ("Storm closes the harbour", "The harbour of Pellara stays closed until Monday, the port authority said on Friday night."),
-    ("Tea tariffs return", "The Lake States and Somarra failed to agree, and the old tariffs on tea return next week."),
-    ("Choir saves its hall", "The singers of Oberau bought the hall in which they have met since 1922 for one crown."),
-    ("Cables hear earthquakes", "Unused cables under the bay have been turned into a giant seismometer by geophysicists."),
-    ("Library lends umbrellas", "The town library lends umbrellas now, and forty of fifty came back in the first week."),
-]
-FOOT = "<p>You are receiving this because you signed up. <a href='https://e.org/unsubscribe'>Unsubscribe</a></p>"
 ROUNDUP = (
     "<ul>"
     + "".join(f"<li><a href='https://e.org/{n}?utm_source=m'>{title}</a> by Ana<br>{text}</li>" for n, (title, text) in enumerate(NEWS))
