@@ -20,9 +20,10 @@ _EPOCH = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 def documents_of(
-    item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore
+    item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore, within: frozenset[str] = frozenset()
 ) -> tuple[list[DocumentIngested], list[Refused]]:
-    """The document of an item, before those of what it holds (a digest's), and what of these was refused. As `document_of` otherwise."""
+    """The document of an item, before those of what it holds (a digest's), and what of these was refused. As `document_of` otherwise. `within`: the keys
+    of the digests that hold it."""
     page = None if item.items else _page_of(item, source)
     if page and page.items:
         item = _as_digest(item, page)
@@ -39,11 +40,13 @@ def documents_of(
             continue
         name = held.key or held.url or held.title
         names[name] = names.get(name, 0) + 1
-        if not held.key:  # the item is named within its digest: by its address or title, and by its place where these come twice
+        # the item is named within its digest: by its address or title, and by its place where these come twice. A mail that bears the Message-ID of the
+        # digest around it as well: a digest is not its own item
+        if not held.key or held.key in within | {item.key}:
             place = [str(names[name])] if names[name] > 1 else []
             held = replace(held, key="\n".join(["item", whole.id, name, *place]))
         try:
-            found, not_found = documents_of(held, source, collection, received, store)
+            found, not_found = documents_of(held, source, collection, received, store, within | {item.key})
         except Unusable as error:
             refused.append(Refused(error.reason, f"in the digest {whole.title[:100]!r}: {error}", held.raw))
             continue

@@ -135,6 +135,11 @@ async def test_a_mime_digest_becomes_a_parent_and_its_children(world: World) -> 
     assert alone.id == one.id, "the same mail in a digest and by itself is one document"
 
 
+async def test_a_mail_that_bears_the_name_of_the_digest_around_it_is_its_child_all_the_same(world: World) -> None:
+    parent, one, two = await documents(world, MIME.replace(b"<m1@e.org>", b"<d7@e.org>"))
+    assert parent.children == [one.id, two.id] and parent.id not in parent.children and one.parent == parent.id
+
+
 async def test_a_newsletters_items_keep_their_ids_and_its_name(world: World) -> None:
     first = await documents(world, letter(ROUNDUP))
     assert len(first) == 6 and first[0].children == [document.id for document in first[1:]]
