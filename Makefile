@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo up test check bench bench-model bench-learning bench-encoder clean
+.PHONY: help setup demo up test check bench bench-model bench-classifier bench-learning bench-encoder clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -41,6 +41,9 @@ bench: setup ## tables of speed on this machine
 
 bench-model: setup ## how good the bundled model is, through the real engine, into docs/model.md (10 minutes)
 	@$(PY) -m tests.bench.model
+
+bench-classifier: setup ## how good the verdicts are, on sets of others, hand-written messages and noise, into docs/classifier.md (15 minutes)
+	@$(PY) -m tests.bench.classifier
 
 bench-learning: setup ## how many corrections teach the bundled model a new convention, into docs/model.md and docs/learning-curve.png (an hour)
 	@$(PY) -m tests.bench.learning
