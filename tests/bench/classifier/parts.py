@@ -17,7 +17,7 @@ from services.trainer.runs.heads.examples import targets
 from services.trainer.runs.heads.vectors import Store
 from services.trainer.runs.pool_fit import Example, fit
 from shared.encoder import Encoder
-from shared.pooling import HAND_SET, TaskFusion, likeliest, median, pool
+from shared.pooling import HAND_SET, TaskFusion, chosen, median, pool
 from shared.taxonomy import LabelSet, Task
 from tests.bench.classifier.scores import Answers, Flags, Floats
 from tests.bench.classifier.sets import Item, Split
@@ -38,7 +38,10 @@ class Reader:
     def stores(self, items: Sequence[Item], kinds: Sequence[str]) -> dict[str, Store]:
         """What heads of these kinds are trained on or answer by, by what they read; the pooled vectors always."""
         texts = [head_text("", item.text) for item in items]
-        return {reads: vectors.store(self.encoder, texts, reads, self._keep) for reads in sorted({POOLED, *map(reads_of, kinds)})}
+        found = {reads: vectors.store(self.encoder, texts, reads, self._keep) for reads in sorted({*map(reads_of, kinds)} - {POOLED})}
+        spare = next(iter(found.values()), None)  # it holds the pooled vectors too
+        found[POOLED] = Store(spare.pooled) if spare else vectors.store(self.encoder, texts, POOLED, self._keep)
+        return found
 
     def read(self, texts: Sequence[str], batch: int) -> Pooled:
         """[texts, 384]: read now."""
@@ -107,7 +110,7 @@ def learned(task: Task, voices: Voices, gold: Flags) -> TaskFusion:
         Example(frozenset(label for label, true in zip(labels, row, strict=True) if true), {part: voices[part][n] for part in parts})
         for n, row in enumerate(gold)
     ]
-    return fit(labels, examples, parts, task.kind == "multi")
+    return fit(labels, examples, parts, task.kind == "multi", task.kind == "ordinal")
 
 
 def pooled(task: Task, voices: Voices, fusion: TaskFusion | None) -> Answers:
@@ -115,14 +118,13 @@ def pooled(task: Task, voices: Voices, fusion: TaskFusion | None) -> Answers:
     labels, multi = list(task.labels), task.kind == "multi"
     number = len(next(iter(voices.values())))
     said, chances = np.zeros((number, len(labels)), dtype=np.bool_), np.zeros((number, len(labels)))
-    least = fusion.thresholds if fusion else {}
+    least = fusion.thresholds if fusion and fusion.whole(list(voices)) else {}
     for n in range(number):
         found = pool(labels, {part: voices[part][n] for part in voices}, fusion or HAND_SET, multi=multi)
         chances[n] = [found.get(label, 0.0) for label in labels]
-        holds = [label for label, p in found.items() if p >= least.get(label, task.threshold)] if multi else [_one(task, found)]
+        if multi:
+            holds = [label for label, p in found.items() if p >= least.get(label, task.threshold)]
+        else:
+            holds = [median(found) if task.kind == "ordinal" else chosen(found, least)]
         said[n] = [label in holds for label in labels]
     return Answers(said, chances)
-
-
-def _one(task: Task, chances: Mapping[str, float]) -> str:
-    return median(chances) if task.kind == "ordinal" else likeliest(chances)

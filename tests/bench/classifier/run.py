@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.encoder import Encoder
-from tests.bench.classifier import messages, noise, plots, robust, rows, sets, summary
+from tests.bench.classifier import messages, noise, plots, robust, rows, sets, speed, summary
 from tests.bench.classifier.llm import BASE, TAUGHT, Asker
 from tests.bench.classifier.parts import Reader
 from tests.bench.classifier.screen import SHIPPED_FUSION, Remembered, Screen, head_folder, live_head
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BUILD, ENCODER = ROOT / "build" / "bench", ROOT / "build" / "encoder"
 MISSES, WORK = BUILD / "classifier-misses.jsonl", BUILD / "classifier"
 NOISE = 10_000  # texts at size 1
+TIMED = 200  # messages that a verdict is timed on
 PLOTS = ("classifier-reliability.png", "classifier-danger.png", "classifier-emotions.png")
 
 
@@ -55,6 +56,7 @@ class Bench:
             with live_head(self.encoder, folder) as head:
                 if "messages" in self.args.only:
                     await self._messages(Remembered(head), fusion, asker)
+                    self.add(speed.measured([one.text for one in self.messages][:TIMED], head))
                 if "robustness" in self.args.only:
                     self._robustness(head)
         if self.found or self.ways:

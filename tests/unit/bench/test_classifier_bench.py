@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from services.classifier import pooled as in_service
 from services.classifier.decide import Neural
+from services.classifier.said import Said
 from shared.errors import PermanentError
 from shared.events import Decision, LabelScore
 from shared.taxonomy import Task, label_set
 from tests.bench.classifier import __main__ as command
-from tests.bench.classifier import costs, llm, messages, noise, parts, plots, robust, rows, screen, sets, summary
+from tests.bench.classifier import costs, llm, messages, noise, parts, plots, robust, rows, run, screen, sets, speed, summary
 from tests.bench.classifier.scores import Answers, macro_f1
 from tests.bench.classifier.sets import Item, Source, Split
 from tests.bench.model.tables import shown
@@ -90,6 +92,28 @@ def test_pooling_two_parts_that_err_apart_beats_both_and_each_alone_is_itself() 
     assert parts.voiced(["a", "b"], np.array([[0.0, 1.0]])) == [{"b": 1.0}], "what was never taught has no voice"
 
 
+@pytest.mark.parametrize("kind", ["single", "multi", "ordinal"])
+def test_the_bench_pools_as_the_classifier_does(kind: str) -> None:
+    dice, labels = np.random.default_rng(8), ["a", "b", "c"]
+    task = Task.model_validate({"name": "topic", "meaning": "", "labels": dict.fromkeys(labels, ""), "kind": kind})
+    gold = dice.random((120, 3)) < 0.4 if kind == "multi" else np.eye(3, dtype=np.bool_)[dice.integers(0, 3, 120)]
+    gold[:, 0] |= ~gold.any(axis=1)
+    said = {
+        part: parts.voiced(labels, dice.dirichlet(np.ones(3), 120) * 0.5 + 0.5 * gold / gold.sum(axis=1, keepdims=True)) for part in ("llm", "neural")
+    }
+    fusion = parts.learned(task, said, gold)
+    for heard in (["llm", "neural"], ["neural"]):
+        ours = parts.pooled(task, {part: said[part] for part in heard}, fusion)
+        for n in range(120):
+            voices = {part: dict(said[part][n]) for part in heard}
+            score = LabelScore(label="a", probability=0.5, probabilities=voices["llm"]) if "llm" in voices else None
+            theirs = in_service.pooled(task, Said([], None, score, voices["neural"], voices), in_service.Calibration(fusion))
+            assert [label for label, holds in zip(labels, ours.said[n], strict=True) if holds] == [
+                label for label in labels if label in theirs.labels
+            ]
+            assert theirs.chances == pytest.approx(dict(zip(labels, ours.chances[n], strict=True)))
+
+
 def test_where_the_rules_see_danger_nothing_else_counts() -> None:
     task = Task.model_validate({"name": "forum", "meaning": "", "labels": {"depression": "", "suicidewatch": ""}})
     items = [Item(str(n), "text", frozenset({"depression"})) for n in range(3)]
@@ -133,6 +157,12 @@ def test_each_way_has_the_parts_that_its_name_says_and_danger_is_seen_by_the_rul
     assert [way.name for way in without] == ["language model away", "rules alone", "head alone"]
     listed = messages.misses(found, without)
     assert all(set(one["wrong"]) <= {way.name for way in without} for one in listed) and any(one["place"] == "I will marry her" for one in listed)
+
+
+def test_the_speed_of_a_verdict_is_told_for_rules_and_head_together_and_apart() -> None:
+    table = speed.measured(["I went to the store"] * 5, Fixed())
+    assert [row[0] for row in table.rows] == ["rules and head", "rules alone", "head alone"]
+    assert all(float(str(row[2]).split()[0]) <= float(str(row[3]).split()[0]) for row in table.rows) and all(row[1] == 5 for row in table.rows)
 
 
 def decided(emotion: str, risk: str, by: str = "neural") -> dict[str, Decision]:
@@ -264,4 +294,4 @@ def test_a_wrong_option_is_named(words: list[str], what: str, capsys: pytest.Cap
 def test_the_page_has_the_marks_that_the_figures_go_between() -> None:
     page = command.PAGE.read_text(encoding="utf-8")
     assert page.count(f"<!-- {command.MARKS} -->") == 1 and page.count(f"<!-- /{command.MARKS} -->") == 1
-    assert all(f"({name})" in page for name in command.PLOTS) and "no diagnosis" in page
+    assert all(f"({name})" in page for name in run.PLOTS) and "no diagnosis" in page

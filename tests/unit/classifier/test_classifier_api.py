@@ -24,7 +24,7 @@ from shared.service import _bad_input, _http_error
 
 @pytest.fixture
 def api(new_decider, tmp_path: Path) -> Starlette:
-    live = LiveHead(OneHot(), SHIPPED, Registry(ObjectStore(str(tmp_path / "objects")), tmp_path / "cache"), "c", lambda: START)
+    live = LiveHead(OneHot(), SHIPPED / "news", Registry(ObjectStore(str(tmp_path / "objects")), tmp_path / "cache"), "c", lambda: START)
     live.start()
     return Starlette(routes=Api(new_decider(), live).routes(), exception_handlers={HTTPException: _http_error, ValueError: _bad_input})
 

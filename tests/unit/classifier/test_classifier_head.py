@@ -138,13 +138,14 @@ def test_the_shipped_heads_read_new_texts_right(registry: Registry) -> None:
     alone = [live.score([("", text)], "news")[0] for text in texts]
     assert alone == scored  # what is decided beside a text must not move its verdict
     messages = {
-        "We danced till midnight and I have never been so happy.": "positive",
-        "The parcel is at the post office, open till six.": "neutral",
-        "How dare he lie to my face, I am furious.": "anger",
-        "I have made up my mind to end my life.": "self_harm_high",
+        "We danced till midnight and I have never been so happy.": ("emotion", "positive"),
+        "The parcel is at the post office, open till six.": ("emotion", "neutral"),
+        "How dare he lie to my face, I am furious.": ("emotion", "anger"),
+        "I have made up my mind to end my life.": ("risk", "high"),
     }
     said = live.score([("", text) for text in messages], "wellbeing")
-    assert [max(n.scores["emotion"], key=n.scores["emotion"].get) for n in said] == list(messages.values())
+    for neural, (task, label) in zip(said, messages.values(), strict=True):
+        assert max(neural.scores[task], key=neural.scores[task].get) == label
 
 
 def test_the_digest_is_that_of_the_files(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_what_a_head_reads() -> None:
         (graph(odd_and_even(), np.zeros(2), last="Identity"), {}, "no probabilities for task 'category'"),
         (graph(odd_and_even(), np.zeros(2), last="Sigmoid"), {}, "no probabilities for task 'category'"),
         (graph(odd_and_even(), np.zeros(2), "mood"), {}, "does not do what head.json says"),
-        (graph(odd_and_even()[:, :99], np.zeros(2)), {}, "does not do what head.json says"),
+        (graph(odd_and_even()[:, :99], np.zeros(2)), {}, "no graph that onnxruntime can read"),
         (b"nothing of the kind", {}, "no graph that onnxruntime can read"),
         (b"", {}, "no graph that onnxruntime can read"),
         (None, {"reads": "tokens"}, "does not do what head.json says"),

@@ -82,8 +82,8 @@ class Replay:
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_each_kind_learns_all_sorts_of_tasks_and_the_classifier_reads_it(kind: str, tmp_path: Path) -> None:
-    store, target = made()
-    taught, unseen = np.arange(180), np.arange(180, 240)
+    store, target = made(480)
+    taught, unseen = np.arange(400), np.arange(400, 480)
     network = training.once(kind, store, target, taught)
     found = figures.figures(target, unseen, network.probabilities(store, unseen))
     assert found["team"]["accuracy"] > 0.85 and found["haste"]["accuracy"] > 0.8 and found["topics"]["micro_f1"] > 0.85
