@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo up test check bench bench-model bench-classifier bench-learning bench-encoder clean
+.PHONY: help setup demo up test check fuzz bench bench-ingest bench-model bench-classifier bench-learning bench-encoder bench-scaling clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -39,6 +39,12 @@ check: setup ## lint, types, import rules, deployment files
 bench: setup ## tables of speed on this machine
 	@$(PY) -m tests.bench
 
+fuzz: setup ## 100,000 mutations of feeds, mails and the rest: each ends as documents or is refused by name (half an hour)
+	@$(PY) -m tests.fuzz
+
+bench-ingest: setup ## reading beside feedparser and email alone, a large mbox, 10,000 sources, into docs/ingest.md (5 minutes)
+	@$(PY) -m tests.bench.ingest
+
 bench-model: setup ## how good the bundled model is, through the real engine, into docs/model.md (10 minutes)
 	@$(PY) -m tests.bench.model
 
@@ -50,6 +56,9 @@ bench-learning: setup ## how many corrections teach the bundled model a new conv
 
 bench-encoder: setup ## the sentence encoder against sentence-transformers, into docs/model.md (2 minutes)
 	@$(PY) -m tests.bench.encoder
+
+bench-scaling: setup ## what a larger bundled model and a longer training bring, into docs/model.md and docs/scaling.png (40 minutes, all cores)
+	@$(PY) -m tests.bench.scaling
 
 clean: ## remove what was built here (not the state folder)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

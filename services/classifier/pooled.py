@@ -6,7 +6,7 @@ from typing import Literal
 
 from services.classifier.said import Said, bounded
 from shared import conformal
-from shared.pooling import HAND_SET, TaskFusion, chosen, likeliest, median, pool
+from shared.pooling import TaskFusion, chosen, hand_set, likeliest, median, pool
 from shared.taxonomy import Task
 
 SURE = 0.6  # uncalibrated, a label with less than this is unsure
@@ -43,7 +43,7 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
     multi = task.kind == "multi"
     parts = list(said.voices)
     learned = calibration.fusion if calibration.fusion and set(parts) <= set(calibration.fusion.parts) else None
-    chances = pool(list(task.labels), said.voices, learned or HAND_SET, multi=multi)
+    chances = pool(list(task.labels), said.voices, learned or hand_set(task.name), multi=multi)
     least = learned.thresholds if learned and learned.whole(parts) else {}
     if multi:
         labels = [label for label, p in chances.items() if p >= least.get(label, task.threshold)]
@@ -63,8 +63,8 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
 
 
 def _one(task: Task, said: Said, chances: dict[str, float], thresholds: Mapping[str, float]) -> str:
-    """The likeliest label, measured by its threshold where one was learned; of an ordinal task the median, which errs by the fewest places. A model that named one label and no others has no order in
-    what is left over, so alone it is taken at its word."""
+    """The likeliest label, measured by its threshold where one was learned; of an ordinal task the median, which errs by the fewest places. A model that
+    named one label and no others has no order in what is left over, so alone it is taken at its word."""
     if task.kind != "ordinal" or (list(said.voices) == ["llm"] and said.llm and not said.llm.probabilities):
         return chosen(chances, thresholds)
     return median(chances)

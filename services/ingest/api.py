@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.ingest.bodies import model_of
 from services.ingest.health import row
 from services.ingest.intake import Intake
 from services.ingest.items import RawItem
@@ -17,7 +18,7 @@ from services.ingest.quarantine import Quarantine
 from services.ingest.urls import canonical
 from shared.clock import utc_now
 from shared.events import Link, SourceRef
-from shared.service import Json, body
+from shared.service import Json
 
 PUSHED = SourceRef(id="api", kind="api", title="pushed")
 MAX_PUSH = 10_000_000  # bytes
@@ -76,9 +77,7 @@ class Api:
         )
 
     async def push(self, request: Request) -> Response:
-        if int(request.headers.get("content-length") or 0) > MAX_PUSH:
-            raise HTTPException(413, f"a pushed text may have at most {MAX_PUSH // 1_000_000} MB")
-        given = await body(request, Push)
+        given = await model_of(request, Push, MAX_PUSH, "a pushed text")
         if given.url and not canonical(given.url):
             raise HTTPException(422, "url: must be an http or https address")
         item = RawItem(
@@ -102,7 +101,7 @@ class Api:
         return Json({"quarantine": self._quarantine.last()})
 
     async def replay(self, request: Request) -> Response:
-        wanted = await body(request, Replay)
+        wanted = await model_of(request, Replay)
         count, unknown = await self._intake.replay(wanted.ids)
         return Json({"replayed": count, "unknown": unknown})
 

@@ -12,7 +12,7 @@ def build(settings: Settings) -> Service:
     """The service, ready to `serve()`. Raises ConfigError where the file with the sources is wrong."""
     from services.ingest.addresses import Allowed
     from services.ingest.api import Api
-    from services.ingest.config import Source, load
+    from services.ingest.config import load
     from services.ingest.fetch import Fetcher
     from services.ingest.hosts import Turn, Turns
     from services.ingest.intake import Intake
@@ -24,6 +24,7 @@ def build(settings: Settings) -> Service:
     from services.ingest.quarantine import Quarantine
     from services.ingest.readers import reader_of
     from services.ingest.source import SourceTask, kind_of
+    from services.ingest.sources import Source
     from services.ingest.stories import Stories
     from shared.bus import Bus
     from shared.clock import utc_now

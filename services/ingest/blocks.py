@@ -15,6 +15,7 @@ _SPACES = re.compile(r"\s+")
 _SOFT = frozenset({"br"})  # breaks a line, not a block
 _BOLD = frozenset({"b", "strong"})
 _LONGEST_HEADING = 200  # characters
+MAX_NESTED = 8  # links in one another
 BOLD_HEADING = 7  # level of a block that is bold from its first word to its last; h1 to h6 are 1 to 6
 
 
@@ -84,8 +85,10 @@ def blocks_of(tree: HtmlElement) -> list[Block]:
     current = _Open()
     tags: list[str] = []  # the blocks that are open,
     levels: list[int] = []  # those of them that are headings,
+    bolds: list[bool] = []  # of all elements that are open, whether they make words bold,
     lists = bold = 0  # how many are list items, and how many bold elements are open
     anchors: list[tuple[str, int]] = []
+    deeper = 0  # links in links beyond MAX_NESTED: not valid, and not counted
 
     def close() -> None:
         nonlocal current
@@ -107,9 +110,13 @@ def blocks_of(tree: HtmlElement) -> list[Block]:
                     levels.append(int(tag[1]))
             elif tag in _SOFT:
                 current.add(" ", bold > 0)
-            elif tag == "a" and (url := (element.get("href") or "").strip()) and not url.startswith("#"):
-                anchors.append((url, current.size))
-            bold += tag in _BOLD or _bold_style(element)
+            elif tag == "a" and (url := _target(element)):
+                if len(anchors) < MAX_NESTED:
+                    anchors.append((url, current.size))
+                else:
+                    deeper += 1
+            bolds.append(tag in _BOLD or _bold_style(element))
+            bold += bolds[-1]
             if tag and element.text:
                 current.add(element.text, bold > 0)
             continue
@@ -119,18 +126,27 @@ def blocks_of(tree: HtmlElement) -> list[Block]:
             lists -= tag == "li"
             if tag in _HEADINGS:
                 levels.pop()
-        elif tag == "a" and (url := (element.get("href") or "").strip()) and not url.startswith("#"):
-            _, start = anchors.pop()
-            current.links.append((url, start, current.size))
-        bold -= tag in _BOLD or _bold_style(element)
+        elif tag == "a" and (url := _target(element)):
+            if deeper:
+                deeper -= 1
+            else:
+                _, start = anchors.pop()
+                current.links.append((url, start, current.size))
+        bold -= bolds.pop()
         if element.tail:
             current.add(element.tail, bold > 0)
     close()
     return out
 
 
+def _target(anchor: HtmlElement) -> str:
+    """Where a link leads; empty where it stays on the page."""
+    url = (anchor.get("href") or "").strip()
+    return "" if url.startswith("#") else url
+
+
 def _bold_style(element: HtmlElement) -> bool:
-    if not isinstance(element.tag, str) or element.tag in _BOLD:
+    style = (element.get("style") or "").lower().replace(" ", "") if isinstance(element.tag, str) else ""
+    if "font-weight" not in style:
         return False
-    style = (element.get("style") or "").lower().replace(" ", "")
     return "font-weight:bold" in style or any(f"font-weight:{weight}" in style for weight in (600, 700, 800, 900))

@@ -15,6 +15,7 @@ from services.ingest.feeds import Parsed, is_page, parse_feed
 from services.ingest.fetch import AGENT, Fetched, Fetcher
 from services.ingest.items import RawItem, Refused, SourceProblem, Unusable
 from services.ingest.kinds import kind_name
+from services.ingest.logins import without_login
 from services.ingest.markup import read_html
 from services.ingest.text import decode, plain_title
 from shared.clock import Clock
@@ -61,6 +62,7 @@ async def check(url: str, fetcher: Fetcher, clock: Clock) -> Report:
     robots = asyncio.create_task(_refused_by_robots(url, fetcher))
     try:
         report = await _look(url, fetcher, clock)
+        report.url = without_login(url)[0]  # the report is shown, and logged by whoever asked
         if await robots:
             report.problems.append("the server's robots.txt asks programs not to read this address")
             report.advice.append("Feedloop reads what you name, as feed readers do; ask the publisher if you are not sure that this is welcome")
@@ -135,7 +137,8 @@ def _problems(parsed: Parsed, items: list[RawItem], now: datetime) -> list[tuple
 
 
 def _has_text(item: RawItem) -> bool:
-    text = read_html(item.body).text if item.markup else item.body
+    # the main text alone is not looked for: of 300 long items that would take minutes
+    text = read_html(item.body, whole_to=len(item.body)).text if item.markup else item.body
     return any(character.isalnum() for character in text)
 
 

@@ -1,7 +1,8 @@
 """A newsletter that tells many things, split into them: recognised by its structure (title, text and link, again and again), not by its sender.
 
 Two shapes: titles that are links ("link roundups"), and headings over short texts with links. Precision goes before recall: what is not plainly one
-of the two stays whole.
+of the two stays whole. What a feed lists is mostly one article, with headings and links in it: there (`strict`) nearly every item must lead on to a page
+of its own, by its title or a "Read more".
 """
 
 import re
@@ -13,6 +14,7 @@ from statistics import median
 from lxml.html import HtmlElement
 
 from services.ingest.blocks import Block, blocks_of
+from services.ingest.items import RawItem
 from services.ingest.text import clean, one_line
 from services.ingest.urls import canonical
 from shared.events import Link
@@ -21,6 +23,7 @@ MAX_ITEMS = 500  # a mail with more is left whole
 _LEAST_TITLES, _LEAST_SECTIONS = 4, 4
 _COVERED = 0.5  # of the mail's words that are in its items, from which it is a digest
 _COVERED_LINKS, _WITH_LINKS = 0.4, 0.25  # or of its links and of its words: roundups of bare titles have much to say beside them
+_LEAD_ON = 0.8  # share of the items of a feed's digest that lead on to pages of their own
 _MOST_LINKS = 7  # of a section, at the median: what has more is a roundup itself
 _LONGEST_MEDIAN, _LONGEST = 1_200, 6_000  # characters of a section: what is longer is a chapter of one article
 _PREFIX = 60  # characters before the link of a title: a number, a date, "[video]"
@@ -62,14 +65,31 @@ class _Start:
     level: int
 
 
-def split(tree: HtmlElement, base: str = "") -> tuple[str, list[Section]]:
-    """(the text of the whole with each item as one line, the items) of a mail's HTML without quotes and hidden parts; ("", []) for no digest."""
+def item_of(section: Section, whole: RawItem, links: tuple[Link, ...]) -> RawItem:
+    """An item of a digest as an item of its own: what it does not say itself is as of the `whole`."""
+    return RawItem(
+        key="",
+        title=section.title,
+        body=section.text,
+        plain=True,
+        url=section.url,
+        author=whole.author,
+        published=whole.published,
+        links=links,
+        raw=whole.raw,
+        channel=whole.channel,
+        channel_title=whole.channel_title,
+    )
+
+
+def split(tree: HtmlElement, base: str = "", *, strict: bool = False) -> tuple[str, list[Section]]:
+    """(the text of the whole with each item as one line, the items) of HTML without quotes and hidden parts; ("", []) for no digest."""
     blocks = blocks_of(tree)
     for starts in (_titles(blocks, base), _headings(blocks)):
         if 0 < len(starts) <= MAX_ITEMS:
             bodies = [_body(blocks, start, starts[n + 1].at if n + 1 < len(starts) else len(blocks)) for n, start in enumerate(starts)]
-            sections = _sections(blocks, starts, bodies, base)
-            if len(sections) >= _LEAST_TITLES and _covers(blocks, sections):
+            sections = _sections(blocks, starts, bodies, base, strict)
+            if len(sections) >= _LEAST_TITLES and _covers(blocks, sections) and not (strict and _stays(sections, base)):
                 return _outline(blocks, starts, bodies), sections
     return "", []
 
@@ -152,7 +172,12 @@ def _body(blocks: Sequence[Block], start: _Start, end: int) -> list[Block]:
     return body
 
 
-def _sections(blocks: Sequence[Block], starts: Sequence[_Start], bodies: Sequence[Sequence[Block]], base: str) -> list[Section]:
+def _stays(sections: Sequence[Section], base: str) -> bool:
+    """Whether too few sections lead on to a page that is not the one they stand on."""
+    return len({section.url for section in sections} - {"", canonical(base)}) < _LEAD_ON * len(sections)
+
+
+def _sections(blocks: Sequence[Block], starts: Sequence[_Start], bodies: Sequence[Sequence[Block]], base: str, strict: bool) -> list[Section]:
     sections: dict[str, Section] = {}
     for start, body in zip(starts, bodies, strict=True):
         links: dict[str, Link] = {}
@@ -162,7 +187,7 @@ def _sections(blocks: Sequence[Block], starts: Sequence[_Start], bodies: Sequenc
         own = (
             start.url
             or next((link.url for link in links.values() if _READ_ON.match(link.text)), "")
-            or (next(iter(links)) if len(links) == 1 else "")
+            or (next(iter(links)) if len(links) == 1 and not strict else "")
         )
         text = clean("\n\n".join(part for part in [start.rest, *(block.text for block in body)] if part))
         name = own or start.title.casefold()

@@ -1,10 +1,10 @@
 """Digests in plain text: the mails of a list in one (RFC 1153), and newsletters whose items are a title, a text and an address."""
 
 import re
-from email import message_from_string
 from email.message import Message
 
 from services.ingest.digest import Section
+from services.ingest.mime import message_of
 from services.ingest.text import clean, one_line
 from services.ingest.urls import canonical
 from shared.events import Link
@@ -13,6 +13,7 @@ _RULE = re.compile(r"\n-{30,70}\n")  # RFC 1153: 70 hyphens after the preamble, 
 _HEAD = re.compile(
     r"(?:(?:Date|From|To|Cc|Subject|Message-ID|Message|Reply-To|Sender|Keywords|Content-Type|Organization)\s*:[^\n]*\n(?:[ \t][^\n]*\n)*){2,}", re.I
 )
+_CHARSET = re.compile(r"charset\s*=\s*\"?[\w.:-]+\"?", re.I)
 _URL = re.compile(r"https?://[^\s<>\"'\])}]+", re.I)
 _ALONE = re.compile(r"^\W{0,4}(?:\w+:\s*)?<?(https?://\S+?)>?\W{0,2}$", re.I)
 _LEAST_MAILS, _LEAST_ITEMS = 2, 4
@@ -25,16 +26,19 @@ def mails_of(text: str) -> tuple[str, list[Message]]:
     parts = _RULE.split(text)
     if len(parts) < _LEAST_MAILS + 1 or len(parts) > _MOST:
         return "", []
-    mails: list[Message] = []
+    mails: list[list[str]] = []  # pieces of each
     for part in parts[1:]:
         part = part.strip("\n")
         if match := _HEAD.match(part + "\n"):
-            mails.append(message_from_string(f"{match[0].rstrip()}\n\n{part[match.end() :].lstrip()}"))
+            # the text is decoded already, whatever charset a head names
+            mails.append([f"{_CHARSET.sub('charset=utf-8', match[0]).rstrip()}\n", part[match.end() :].lstrip()])
         elif not re.match(r"(End of|_{20,}|Subject: Digest Footer)", part) and mails:
-            mails[-1].set_payload(f"{mails[-1].get_payload()}\n\n{part}")  # a line of hyphens in a mail itself
+            mails[-1].append(f"\n{part}")  # a line of hyphens in a mail itself
         elif not mails:
             return "", []
-    return (parts[0], mails) if len(mails) >= _LEAST_MAILS else ("", [])
+    if len(mails) < _LEAST_MAILS:
+        return "", []
+    return parts[0], [message_of("\n".join(pieces).encode("utf-8", "replace")) for pieces in mails]
 
 
 def sections_of(text: str) -> tuple[str, list[Section]]:

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from services.ingest.digest import item_of
 from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.markup import MAX_LINKS, Page, read_html
 from services.ingest.text import clean, first_sentence, one_line, plain_title
@@ -22,9 +23,12 @@ def documents_of(
     item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore
 ) -> tuple[list[DocumentIngested], list[Refused]]:
     """The document of an item, before those of what it holds (a digest's), and what of these was refused. As `document_of` otherwise."""
+    page = None if item.items else _page_of(item, source)
+    if page and page.items:
+        item = _as_digest(item, page)
+    whole = document_of(item, source, collection, received, store, None if item.items else page)
     if not item.items:
-        return [document_of(item, source, collection, received, store)], []
-    whole = document_of(item, source, collection, received, store)
+        return [whole], []
     documents: list[DocumentIngested] = []
     refused: list[Refused] = []
     children: list[str] = []
@@ -49,14 +53,16 @@ def documents_of(
     return [whole.model_copy(update={"children": list(dict.fromkeys(children))}), *documents], refused
 
 
-def document_of(item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore) -> DocumentIngested:
-    """The document; its story is its own until services.ingest.stories finds an older one. CPU-bound and writes: call it in a thread.
+def document_of(
+    item: RawItem, source: SourceRef, collection: str, received: datetime, store: ObjectStore, page: Page | None = None
+) -> DocumentIngested:
+    """The document; its story is its own until services.ingest.stories finds an older one. CPU-bound and writes: call it in a thread. `page` is its
+    body, where that has been read already.
 
     Raises Unusable for an item without any words, TransientError where the object store can't be written.
     """
     url = canonical(item.url)
-    markup = item.markup or (not item.plain and _TAG.search(item.body[:20_000]))
-    page = read_html(item.body, url) if markup else Page(clean(item.body))
+    page = page or _page_of(item, source)
     text = page.text
     title = plain_title(item.title) or first_sentence(text)
     if not any(character.isalnum() for character in title):
@@ -87,6 +93,17 @@ def document_of(item: RawItem, source: SourceRef, collection: str, received: dat
         channel=item.channel,
         attachments=list(item.attachments),
     )
+
+
+def _page_of(item: RawItem, source: SourceRef) -> Page:
+    markup = item.markup or (not item.plain and _TAG.search(item.body[:20_000]))
+    return read_html(item.body, canonical(item.url), feed=source.kind == "feed") if markup else Page(clean(item.body))
+
+
+def _as_digest(item: RawItem, page: Page) -> RawItem:
+    """A feed's item that tells many things, as the mail of a newsletter would come."""
+    held = tuple(item_of(section, item, section.links) for section in page.items)
+    return replace(item, body=page.outline, markup=False, plain=True, links=item.links or page.links, items=held)
 
 
 def _key(item: RawItem, source: SourceRef, url: str) -> str:

@@ -24,6 +24,8 @@ _ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
 _ITEM = re.compile(rb"<(?:\w+:)?(?:item|entry)\b", re.I)
 _ACTIVE = re.compile(r"<(script|style|!--)", re.I)
 _TITLE_COMMENT = re.compile(r"<!--(?:.*?-->|[^>]*>|.*$)", re.S)  # to its end, else to the next bracket, else to the end of all
+_MAX_TITLE = 5_000  # characters of a title that are looked at
+_GAP = re.compile(rb"\s{1000}")
 _DATES = ("published_parsed", "updated_parsed", "created_parsed")  # the first that is there and can be read
 _DOCTYPE = re.compile(rb"<!DOCTYPE(?:[^<>\[\"']|\"[^\"]*\"|'[^']*')*(.)", re.S | re.I)
 
@@ -47,7 +49,9 @@ class Parsed:
 
 def refuse_declarations(data: bytes) -> None:
     """Raises Unusable for an entity declaration or a DOCTYPE with an internal subset; a plain `<!DOCTYPE rss PUBLIC …>` may pass."""
-    prolog, _ = _prolog(data)
+    prolog, _, end = _prolog(data)
+    if _GAP.search(data.replace(b"\x00", b""), 0, end):  # feedparser takes square time for it
+        raise Unusable("not-a-feed", "the feed has a thousand spaces and empty lines before its first element; it is not read")
     found = _DOCTYPE.search(prolog)
     if b"<!ENTITY" in prolog.upper() or (found and found[1] != b">"):
         raise Unusable("entities", "the XML declares entities (a DTD with an internal subset), which can be an attack; they are not read")
@@ -60,21 +64,22 @@ def _refuse_too_many(data: bytes) -> None:
         raise Unusable("too-large", f"the feed has more than {MAX_ITEMS} items or {MAX_TAGS} tags; it is not read")
 
 
-def _prolog(data: bytes) -> tuple[bytes, bytes]:
-    """What stands before the root element, without comments and processing instructions, and the root element's local name. In linear time."""
+def _prolog(data: bytes) -> tuple[bytes, bytes, int]:
+    """What stands before the root element, without comments and processing instructions; the root element's local name; and where it begins, null
+    characters not counted. In linear time."""
     data = data.replace(b"\x00", b"")[:1_000_000]  # UTF-16 and -32 read as ASCII that way
     kept, place = [], 0
     while (start := data.find(b"<", place)) >= 0:
         kept.append(data[place:start])
         if root := _ROOT.match(data, start):
-            return b"".join(kept), root[1]
+            return b"".join(kept), root[1], start
         closing = b"-->" if data.startswith(b"<!--", start) else b"?>" if data.startswith(b"<?", start) else b""
         end = data.find(closing, start + 2) if closing else -1
         if closing and end < 0:
             break
         place = end + len(closing) if closing else start + 1
         kept.append(b" " if closing else b"<")
-    return b"".join(kept) + data[max(place, start) :], b""
+    return b"".join(kept) + data[max(place, start) :], b"", len(data)
 
 
 def parse_feed(data: bytes, content_type: str = "", url: str = "") -> Parsed:
@@ -157,7 +162,7 @@ def _entry(entry: Mapping[str, Any], feed_author: str, url: str) -> RawItem | Re
 
 def _title(thing: Mapping[str, Any]) -> str:
     """A title without scripts, styles and comments; its other markup is services.ingest.text's to take off."""
-    title = str(thing.get("title") or "")
+    title = str(thing.get("title") or "")[:_MAX_TITLE]
     if not _ACTIVE.search(title):
         return title
     import nh3

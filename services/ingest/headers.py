@@ -10,12 +10,15 @@ from email.utils import getaddresses, parsedate_to_datetime
 from services.ingest.text import decode
 
 _FOLD = re.compile(r"\r?\n[ \t]*|\r")
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,255}")
 _DATE_WORDS = re.compile(r"\d{1,2} [A-Za-z]{3,9} \d{2,4}.*")
 
 
 def header(message: Message, name: str) -> str:
-    """The first header of that name, decoded; empty where it is missing."""
-    return words(raw_header(message, name))
+    """The first header of that name, decoded; empty where it is missing. Control characters and half characters, which a charset can smuggle in, are
+    spaces."""
+    return _ODD.sub(" ", words(raw_header(message, name)))
 
 
 def raw_header(message: Message, name: str) -> str:
@@ -44,7 +47,12 @@ def words(raw: str) -> str:
 def people(message: Message, name: str) -> list[tuple[str, str]]:
     """(name, address) of each in an address header."""
     # parsed before it is decoded: a comma in an encoded name parts nobody
-    return [(words(name).strip(" \"'"), address.strip()) for name, address in getaddresses([raw_header(message, name)])]
+    raw = raw_header(message, name)
+    try:
+        found = getaddresses([raw])
+    except (RecursionError, ValueError, IndexError):  # comments in comments, and what else Python's parser stumbles on
+        found = [("", match[0])] if (match := _ADDRESS.search(raw)) else []
+    return [(_ODD.sub(" ", words(name)).strip(" \"'"), _ODD.sub("", address).strip()) for name, address in found]
 
 
 def date_of(message: Message) -> datetime | None:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from services.ingest import cadence, failures
-from services.ingest.config import FeedSource
 from services.ingest.readers.feed import MOVED
 from services.ingest.source import SourceTask
+from services.ingest.sources import FeedSource
 from shared.clock import Clock
 
 

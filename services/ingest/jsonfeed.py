@@ -33,7 +33,10 @@ def parse_json_feed(data: bytes, url: str = "") -> tuple[str, str, list[RawItem 
 
 
 def _item(entry: Any, feed_author: str, base: str) -> RawItem | Refused:
-    raw = json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        raw = json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace")
+    except RecursionError:
+        return Refused("unreadable", "an item of the JSON Feed nests too deep")
     if not isinstance(entry, dict):
         return Refused("unreadable", "an item of the JSON Feed is not an object", raw)
     markup = _text(entry.get("content_html"))
@@ -51,7 +54,8 @@ def _item(entry: Any, feed_author: str, base: str) -> RawItem | Refused:
 
 def _text(value: Any) -> str:
     # ids may be numbers in 1.0 feeds: they count as their text
-    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    found = value if isinstance(value, str) else str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return found.encode("utf-8", "replace").decode()  # half a character, which JSON can hold ("\ud800"), is none
 
 
 def _joined(base: str, url: str) -> str:

@@ -1,7 +1,7 @@
 """What a mail came through: the list (RFC 2919), else the sender. One mailbox takes in many newsletters, and each is a channel of its own."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from email.message import Message
 
 from services.ingest.headers import header, people
@@ -10,7 +10,7 @@ from services.ingest.urls import canonical
 from shared.events import Link
 
 _ID = re.compile(r"<\s*([^<>\s]{1,255})\s*>")
-_ANGLED = re.compile(r"<\s*([^<>]+?)\s*>")
+_ANGLED = re.compile(r"<([^<>]+)>")
 _BOILERPLATE = re.compile(
     r"unsubscri|opt-?out|(email|manage|update)[-_ ]?(your )?(preferences|subscription|profile)|manage_preferences|list-manage\.com/(profile|about|vcard)"
     r"|forward-to-friend|campaign-archive\d*\.com/home|abbestellen|désabonner|désinscri|darse de baja|afmelden",
@@ -24,7 +24,7 @@ def channel_of(message: Message) -> tuple[str, str]:
     raw = header(message, "list-id")
     match = _ID.search(raw)
     bare = raw.strip().strip("<>").lower()
-    identity = match[1].lower() if match else bare if re.fullmatch(r"[^\s<>\"]+\.[^\s<>\"]+", bare) else ""
+    identity = match[1].lower() if match else "" if re.search(r"[\s<>\"]", bare) or "." not in bare[1:-1] else bare
     name, address = sender_of(message)
     if not identity:
         return address.lower()[:255], one_line(name or address, 200)
@@ -51,13 +51,14 @@ def page_of(message: Message) -> str:
     return canonical(match[1] if match else raw)
 
 
-def readable(links: Iterable[Link], message: Message) -> tuple[Link, ...]:
-    """The links that lead to something to read: not those that manage the subscription (RFC 2369 names some of them) or count openings."""
-    own = {
-        canonical(found)
-        for name in ("list-unsubscribe", "list-subscribe", "list-help", "list-owner")
-        for found in _ANGLED.findall(header(message, name))
-    }
+def managing(message: Message) -> frozenset[str]:
+    """The addresses that manage the subscription, as the mail names them (RFC 2369)."""
+    names = ("list-unsubscribe", "list-subscribe", "list-help", "list-owner")
+    return frozenset(canonical(found) for name in names for found in _ANGLED.findall(header(message, name)))
+
+
+def readable(links: Iterable[Link], own: Collection[str]) -> tuple[Link, ...]:
+    """The links that lead to something to read: not those that manage the subscription (`own` are some of them) or count openings."""
     kept: dict[str, Link] = {}
     for link in links:
         if link.url not in own and not _BOILERPLATE.search(f"{link.url} {link.text}") and not _PIXEL.search(link.url):

@@ -1,16 +1,17 @@
 """One mail, bytes to item: what it came through, its own words, its links out of their trackers, its files by name, the items of a digest."""
 
+from collections.abc import Collection
 from dataclasses import replace
-from email import message_from_bytes
 from email.message import Message
 
-from services.ingest.digest import Section
+from services.ingest.digest import item_of
 from services.ingest.digest_text import mails_of, sections_of
 from services.ingest.headers import date_of, header
 from services.ingest.items import RawItem, Refused, Unusable
-from services.ingest.lists import channel_of, page_of, readable, sender_of
+from services.ingest.lists import channel_of, managing, page_of, readable, sender_of
 from services.ingest.markup import MAX_LINKS
-from services.ingest.parts import MAX_DEPTH, Content, content_of
+from services.ingest.mime import MAX_DEPTH, message_of
+from services.ingest.parts import Content, content_of
 from services.ingest.quotes import cut
 from services.ingest.text import clean, one_line
 
@@ -21,7 +22,7 @@ def read_mail(data: bytes) -> RawItem:
     Raises Unusable for what has no text or can't be parsed.
     """
     try:
-        return _item(message_from_bytes(data), data, 0)
+        return _item(message_of(data), data, 0)
     except Unusable:
         raise
     except Exception as error:
@@ -35,7 +36,8 @@ def _item(message: Message, data: bytes, depth: int) -> RawItem:
     name, address = sender_of(message)
     channel, title = channel_of(message)
     text = clean("\n\n".join(page.text for page in content.pages if page.text))
-    links = readable((link for page in content.pages for link in page.links), message)
+    own = managing(message)
+    links = readable((link for page in content.pages for link in page.links), own)
     whole = RawItem(
         key=header(message, "message-id").strip(" <>"),
         title=one_line(header(message, "subject"), 300),
@@ -52,10 +54,10 @@ def _item(message: Message, data: bytes, depth: int) -> RawItem:
     )
     if not (whole.title or whole.body) and (why := [file.note for file in content.attachments if file.note]):
         raise Unusable("no-text", f"the mail has no words beside a file: {why[0]}")
-    return _as_digest(whole, content, text, message, depth)
+    return _as_digest(whole, content, text, own, depth)
 
 
-def _as_digest(whole: RawItem, content: Content, text: str, message: Message, depth: int) -> RawItem:
+def _as_digest(whole: RawItem, content: Content, text: str, own: Collection[str], depth: int) -> RawItem:
     """The item with what it holds: mails (multipart/digest, or RFC 1153 in plain text), or the sections of a newsletter."""
     before, mails = (text, content.messages) if content.messages else mails_of(text)
     if mails:
@@ -68,7 +70,9 @@ def _as_digest(whole: RawItem, content: Content, text: str, message: Message, de
         outline, sections = sections_of(whole.body)
     if not sections:
         return whole
-    return replace(whole, body=cut(outline, whole.author), items=tuple(_section(section, whole, message) for section in sections))
+    return replace(
+        whole, body=cut(outline, whole.author), items=tuple(item_of(section, whole, readable(section.links, own)[:MAX_LINKS]) for section in sections)
+    )
 
 
 def _held(message: Message, data: bytes, depth: int) -> RawItem | Refused:
@@ -76,19 +80,3 @@ def _held(message: Message, data: bytes, depth: int) -> RawItem | Refused:
         return _item(message, data, depth + 1)
     except Unusable as error:
         return Refused(error.reason, f"a mail in a digest: {error}", data)
-
-
-def _section(section: Section, whole: RawItem, message: Message) -> RawItem:
-    return RawItem(
-        key="",
-        title=section.title,
-        body=section.text,
-        plain=True,
-        url=section.url,
-        author=whole.author,
-        published=whole.published,
-        links=readable(section.links, message)[:MAX_LINKS],
-        raw=whole.raw,
-        channel=whole.channel,
-        channel_title=whole.channel_title,
-    )

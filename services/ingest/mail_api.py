@@ -3,17 +3,19 @@
 import asyncio
 from datetime import UTC, date, datetime, time
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.ingest.bodies import SMALL, bounded
 from services.ingest.intake import Intake
 from services.ingest.poller import Poller
 from services.ingest.readers.mails import MAX_MAIL, item_of
+from shared.errors import one_line
 from shared.events import SourceRef
-from shared.service import Json, body
+from shared.service import Json
 
 PUSHED_MAIL = SourceRef(id="api-mail", kind="mail", title="pushed mail")
 TYPES = ("message/rfc822", "message/global")  # RFC 6532: with headers in UTF-8
@@ -55,14 +57,10 @@ class MailApi:
         if kind not in TYPES:
             raise HTTPException(415, f"the content type must be message/rfc822, and is {kind or 'missing'}")
         collection = _Collection.model_validate(dict(request.query_params)).collection
-        data = bytearray()
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > MAX_MAIL:
-                raise HTTPException(413, f"a mail may have at most {MAX_MAIL // 1_000_000} MB")
+        data = await bounded(request, MAX_MAIL, "a mail")
         if not data.strip():
             raise HTTPException(422, "the body must be the mail, as it is in an .eml file")
-        taken = await self._intake.take([await asyncio.to_thread(item_of, bytes(data))], PUSHED_MAIL, collection)
+        taken = await self._intake.take([await asyncio.to_thread(item_of, data)], PUSHED_MAIL, collection)
         found = [document.id for document in taken.published] + taken.unchanged
         if not found:
             raise HTTPException(422, taken.refused[0])
@@ -72,7 +70,11 @@ class MailApi:
     async def backfill(self, request: Request) -> Response:
         """Read a source again from its beginning. 202 once that is durable: it is read even if the service is killed now. What is known is not told twice."""
         identity = request.path_params["id"]
-        wanted = await body(request, Backfill) if await request.body() else Backfill()
+        given = await bounded(request, SMALL, "the body")
+        try:
+            wanted = Backfill.model_validate_json(given) if given else Backfill()
+        except ValidationError as error:
+            raise HTTPException(422, one_line(error)) from error
         task = next((task for task in self._poller.tasks() if task.source.source_id == identity), None)
         if task is None:
             raise HTTPException(404, f"there is no source {identity!r}; `feedloop sources list` shows them")

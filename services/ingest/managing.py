@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.ingest.checking import Report, check
-from services.ingest.config import FeedSource, IngestConfig, Source
+from services.ingest.config import IngestConfig
 from services.ingest.discovery import Found
 from services.ingest.editing import Edit, edit
 from services.ingest.fetch import Fetcher
 from services.ingest.logins import without_login
 from services.ingest.opml import Outlines, read_opml, write_opml, written
+from services.ingest.sources import FeedSource, Source
 from services.ingest.urls import canonical
 from shared.clock import Clock
 from shared.errors import FeedloopError, one_line
@@ -180,7 +181,7 @@ def _chosen(url: str, report: Report) -> tuple[str, str]:
     if report.feeds:
         names = "; ".join(f"{feed.url} ({feed.title or 'no title'}, {feed.kind}, {feed.items} items)" for feed in report.feeds)
         raise Unwanted(f"the page has {len(report.feeds)} feeds, add the one you want: {names}", report.feeds)
-    raise Unwanted("; ".join([f"{url} can't be read: {report.problems[0]}", *report.problems[1:3], *report.advice[:2]]))
+    raise Unwanted("; ".join([f"{report.url} can't be read: {report.problems[0]}", *report.problems[1:3], *report.advice[:2]]))
 
 
 def _refuse_known(sources: list[Source] | tuple[Source, ...], url: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from services.ingest.digest import Section, split
-from services.ingest.hidden import remove_hidden
+from services.ingest.hidden import drop, remove_hidden
 from services.ingest.text import clean, one_line
 from services.ingest.urls import canonical
 from shared.events import Link
@@ -40,8 +40,11 @@ class Page:
     outline: str = ""
 
 
-def read_html(html: str, base: str = "", *, mail: bool = False) -> Page:
-    """Text and links of a page or fragment. In a mail the marked-up quotes and signatures go too. Never raises for odd HTML."""
+def read_html(html: str, base: str = "", *, mail: bool = False, feed: bool = False, whole_to: int = 0) -> Page:
+    """Text and links of a page or fragment. In a mail the marked-up quotes and signatures go too. Never raises for odd HTML.
+
+    The items of a digest are looked for in a `mail`, and in what a `feed` lists. The main text is not searched for in a text of at most `whole_to` characters: for a caller who only wants to know its size.
+    """
     from lxml import etree
     from lxml import html as lxml_html
 
@@ -57,10 +60,10 @@ def read_html(html: str, base: str = "", *, mail: bool = False) -> Page:
             tree = _without_quotes(tree)
         links = _links(tree, base)
         text = _flat(tree)
-        outline, items = split(tree, base) if mail else ("", [])
+        outline, items = split(tree, base, strict=feed) if mail or feed else ("", [])
         if items:
             return Page(text, links, tuple(items), outline)
-        if len(text) >= _EXTRACT_FROM and len(html) <= _EXTRACT_TO:
+        if max(_EXTRACT_FROM, whole_to + 1) <= len(text) and len(html) <= _EXTRACT_TO:
             text = _main_text(tree, text)
     except (etree.LxmlError, ValueError, AssertionError, RecursionError):
         return Page(_stripped(html))
@@ -85,9 +88,7 @@ def _without_quotes(tree: Any) -> Any:
     if not tree.xpath(_QUOTES):
         return tree
     own = copy.deepcopy(tree)
-    for element in own.xpath(_QUOTES):
-        if element.getparent() is not None:
-            element.drop_tree()
+    drop(own, own.xpath(_QUOTES))
     return own if _flat(own) else tree
 
 

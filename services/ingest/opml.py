@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from services.ingest.config import FeedSource
 from services.ingest.logins import without_login
-from services.ingest.text import decode, one_line
+from services.ingest.sources import FeedSource
+from services.ingest.text import decode, one_line, without
 from services.ingest.urls import canonical
 from shared.errors import FeedloopError
 from shared.errors import one_line as brief
@@ -25,6 +25,7 @@ MAX_BYTES = 10_000_000
 NAMESPACE = "urn:feedloop:opml:1"
 _OWN = {name: f"{{{NAMESPACE}}}{name}" for name in FeedSource.model_fields if name not in ("kind", "url", "title")}
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*?(?:encoding\s*=\s*[\"']([\w.:-]+)[\"'][^>]*)?\?>")
+_HEAD = 300  # characters in which an XML declaration stands
 _ATTRIBUTE = re.compile(r"\s([A-Za-z_][\w:.-]*)\s*=\s*([\"'])")
 _TAG_END = {quote: re.compile(rf"{quote}\s*/?>") for quote in "\"'"}
 _ENTITY = re.compile(r"&(?:#\d+|#x[0-9A-Fa-f]+|\w+);")  # with its semicolon: the &copy in ?a=1&copy=2 is none
@@ -100,9 +101,10 @@ def _text(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", "replace")
     else:
-        declared = _DECLARATION.match(data[:300].decode("ascii", "replace").lstrip("\ufeff\ufffd"))
+        declared = _DECLARATION.match(data[:_HEAD].decode("ascii", "replace").lstrip("\ufeff\ufffd"))
         text = decode(data, declared[1] or "" if declared else "")
-    return _DECLARATION.sub("", text.lstrip("\ufeff"), count=1).replace("\x00", "").lstrip()
+    text = text.lstrip("\ufeff")
+    return (_DECLARATION.sub("", text[:_HEAD], count=1) + text[_HEAD:]).replace("\x00", "").lstrip()
 
 
 def _children(outline: Any) -> dict[str, str]:
@@ -112,7 +114,7 @@ def _children(outline: Any) -> dict[str, str]:
 def _salvaged(text: str) -> Iterator[dict[str, str]]:
     """The attributes of all outlines of a list that is not well-formed: no XML parser reads what stands behind a bare & or a stray quote as it was meant.
     In linear time, whatever is in it."""
-    for part in re.split(r"<outline(?=\s)", _without_comments(text), flags=re.I)[1:]:
+    for part in re.split(r"<outline(?=\s)", without(text, "<!--", "-->"), flags=re.I)[1:]:
         found: dict[str, str] = {}
         starts = list(_ATTRIBUTE.finditer(part))
         for start, after in zip_longest(starts, starts[1:]):
@@ -123,14 +125,6 @@ def _salvaged(text: str) -> Iterator[dict[str, str]]:
                 prefix, _, local = start[1].rpartition(":")
                 found.setdefault(_OWN.get(local, local) if prefix == "feedloop" else start[1].lower(), _ENTITY.sub(_unescaped, value[:end]))
         yield found | ({} if "/>" in part or "</outline" in part.lower() else {"folder": "yes"})
-
-
-def _without_comments(text: str) -> str:
-    parts, place = [], 0
-    while (start := text.find("<!--", place)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
-        parts.append(text[place:start])
-        place = end + 3
-    return "".join(parts) + text[place:]
 
 
 def _unescaped(entity: re.Match[str]) -> str:

@@ -2,22 +2,24 @@
 
 import re
 from dataclasses import dataclass, field
-from email import message_from_bytes
 from email.message import Message
+from itertools import islice
 
 from services.ingest.attachments import MAX_ATTACHMENTS, attachment_of, is_attachment, parameter, payload_of
 from services.ingest.flowed import unflow
 from services.ingest.items import Unusable
 from services.ingest.markup import Page, read_html
+from services.ingest.mime import MAX_DEPTH, message_of
 from services.ingest.text import clean, decode, is_noise
 from services.ingest.urls import canonical
 from shared.events import Attachment, Link
 
-MAX_DEPTH, MAX_PARTS = 20, 500
+MAX_PARTS = 500
 MAX_LINKS = 200  # of one part
 _SUBSTANTIAL = 0.4  # a plain part at least this long beside the HTML part says the same as it
 _URL = re.compile(r"https?://[^\s<>\"'\])}]+", re.I)
-_UUENCODED = re.compile(r"^begin [0-7]{3} .*?^(?:`\n)?end$", re.M | re.S)
+_UU_BEGIN = re.compile(r"^begin [0-7]{3} ", re.M)
+_UU_END = re.compile(r"^end$", re.M)
 _HTML_ONLY = re.compile(r"html (e-?mail|message|version)|(does|do) not support html|enable html", re.I)
 _BOUNDARY = re.compile(rb"(?:^|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?=[A-Za-z-]+:|\r?\n)")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{2,40})", re.I)
@@ -26,13 +28,15 @@ _TEXTS = ("text/plain", "text/html", "text/enriched", "text/markdown", "text/x-a
 
 @dataclass
 class Content:
-    """What was found. `messages` are the mails of a multipart/digest; `refused` says what of the words can't be read."""
+    """What was found. `messages` are the mails of a multipart/digest; `refused` says what of the words can't be read. `whole_to` is that of
+    services.ingest.markup.read_html."""
 
     pages: list[Page] = field(default_factory=list)
     attachments: list[Attachment] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     parts: int = 0
+    whole_to: int = 0
 
 
 def content_of(message: Message) -> Content:
@@ -82,13 +86,13 @@ def _children(part: Message) -> list[Message]:
             inner["Content-Transfer-Encoding"] = encoding
             inner.set_payload(str(payload_of(payload[0])))
             decoded = inner.get_payload(decode=True)
-            return [message_from_bytes(decoded)] if isinstance(decoded, bytes) else payload
+            return [message_of(decoded)] if isinstance(decoded, bytes) else payload
         return payload
     if part.get_content_maintype() == "multipart":
         data = payload.encode("utf-8", "surrogateescape")
         if match := _BOUNDARY.search(data):
             head = b'Content-Type: %s; boundary="%s"\n\n' % (part.get_content_type().encode("ascii", "replace"), match[1].replace(b'"', b'\\"'))
-            again = payload_of(message_from_bytes(head + data))
+            again = payload_of(message_of(head + data))
             return again if isinstance(again, list) else []
     return []
 
@@ -97,8 +101,12 @@ def _alternatives(children: list[Message], out: Content, depth: int) -> None:
     """The best of several ways to say the same (RFC 2046, 5.1.4); what is no text among them (a calendar entry) is listed."""
     said: list[tuple[str, list[Page]]] = []
     for child in children:
-        own = Content(parts=out.parts)
+        # beside a plain text that says the same, an HTML text of this size is not what will be read: finding its main part is half of all the work
+        own = Content(parts=out.parts, whole_to=_outdone(said))
         _collect(child, own, depth + 1)
+        if own.whole_to and (sum(len(page.text) for page in own.pages) > own.whole_to or any(page.items for page in own.pages)):
+            own = Content(parts=out.parts)
+            _collect(child, own, depth + 1)
         out.parts = own.parts
         out.attachments += own.attachments[: MAX_ATTACHMENTS - len(out.attachments)]
         out.messages += own.messages
@@ -106,6 +114,13 @@ def _alternatives(children: list[Message], out: Content, depth: int) -> None:
         if any(page.text for page in own.pages):
             said.append(("plain" if child.get_content_type() == "text/plain" else "html", own.pages))
     out.pages += _best(said)
+
+
+def _outdone(alternatives: list[tuple[str, list[Page]]]) -> int:
+    """The characters up to which an HTML part is passed over for the plain one before it."""
+    plain = next((pages for kind, pages in alternatives if kind == "plain"), None)
+    short = sum(len(page.text) for page in plain) if plain else 0
+    return int(short / _SUBSTANTIAL) if plain and not (short < 300 and _HTML_ONLY.search(plain[0].text)) else 0
 
 
 def _best(alternatives: list[tuple[str, list[Page]]]) -> list[Page]:
@@ -132,13 +147,25 @@ def _read(part: Message, out: Content) -> None:
     if is_noise(text):
         out.refused.append(f"its text can't be decoded: neither {charset[:40] or 'UTF-8'} nor any other charset makes words of it")
     elif kind == "text/html":
-        out.pages.append(read_html(text, mail=True))
+        out.pages.append(read_html(text, mail=True, whole_to=out.whole_to))
     else:
         if parameter(part, "format").lower() == "flowed":
             text = unflow(text, parameter(part, "delsp").lower() == "yes")
-        out.pages.append(_plain(_UUENCODED.sub("", text) if "begin " in text else text))  # an attachment of the time before MIME
+        out.pages.append(_plain(_without_uuencoded(text)))
+
+
+def _without_uuencoded(text: str) -> str:
+    """Without the attachments of the time before MIME, which stand in the text."""
+    kept, place = [], 0
+    while (begin := _UU_BEGIN.search(text, place)) and (end := _UU_END.search(text, begin.end())):
+        kept.append(text[place : begin.start()])
+        place = end.end()
+    return "".join(kept) + text[place:]
 
 
 def _plain(text: str) -> Page:
-    urls = dict.fromkeys(url for found in _URL.findall(text) if (url := canonical(found.rstrip(".,;:!?"))))
+    urls: dict[str, None] = {}
+    for found in islice(_URL.finditer(text), 10 * MAX_LINKS):
+        if url := canonical(found[0].rstrip(".,;:!?")):
+            urls[url] = None
     return Page(clean(text), tuple(Link(url=url) for url in list(urls)[:MAX_LINKS]))

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from services.ingest.addresses import Allowed
-from services.ingest.config import IngestConfig, Source, load
+from services.ingest.config import IngestConfig, load
 from services.ingest.schedule import Schedule
-from services.ingest.source import PollCount, SourceTask
+from services.ingest.source import SourceTask
+from services.ingest.sources import Source
+from services.ingest.telling import PollCount
 from services.ingest.watch import Watches
 from shared import metrics
 from shared.errors import ConfigError

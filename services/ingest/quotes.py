@@ -81,12 +81,15 @@ def _is_head(lines: list[str], index: int) -> bool:
     return fields >= 3 and any(_FROM.match(line) for line in near[:fields])
 
 
-def _reply_header(lines: list[str], index: int) -> int:
+def _reply_header(lines: list[str], index: int, depth: int = 0) -> int:
     """How many lines the "On …, … wrote:" at `index` takes: 0 (it is none), 1, or 2 or 3 where the mailer broke it."""
+    if not any(line.rstrip().endswith(":") for line in lines[index : index + 3]):
+        return 0
     for count in (1, 2, 3):
         joined = " ".join(lines[index : index + count])
         if joined.rstrip().endswith(":") and len(joined) < 300 and not joined.startswith(">") and _REPLY.match(joined):
-            return 0 if count > 1 and _reply_header(lines, index + 1) else count  # the line before it is the writer's own
+            # where the next line is one by itself, the line before it is the writer's own
+            return 0 if count > 1 and depth < 3 and _reply_header(lines, index + 1, depth + 1) else count
     return 0
 
 

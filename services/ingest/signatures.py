@@ -5,7 +5,7 @@ import re
 _MARK = re.compile(r"^(-- ?|__|—)$")
 _RULE = re.compile(r"^[-_=*]{4,}$")
 _DEVICE = re.compile(
-    r"^\s*(sent (from|via|with) my (\w+ ?){1,4}|sent from (mail|outlook|yahoo mail|proton ?mail)( for \w+| on \w+| mobile)?|sent with sparrow\b.*|get outlook for \w+"
+    r"^\s*(sent (from|via|with) my \w+( \w+){0,3} ?|sent from (mail|outlook|yahoo mail|proton ?mail)( for \w+| on \w+| mobile)?|sent with sparrow\b.*|get outlook for \w+"
     r"|von meinem \w+ gesendet|envoyé de mon \w+|enviado desde mi \w+|inviato da(l mio)? \w+|отправлено (из|с) .{3,40}|via mobile)\.?\s*$",
     re.I,
 )

@@ -1,20 +1,18 @@
 """One source: poll, publish, say how it went and when to go on. What fails here fails alone."""
 
 import asyncio
-import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
 
 from services.ingest import cadence, failures
-from services.ingest.config import FeedSource, ImapSource, Source
 from services.ingest.hosts import Kind, Turn, Turns
 from services.ingest.intake import Intake, Publish, Taken
 from services.ingest.items import Batch, RawItem, Reader, SourceProblem
 from services.ingest.known import Known
 from services.ingest.logins import authority
 from services.ingest.readers.feed import MOVED
+from services.ingest.sources import FeedSource, ImapSource, Source
+from services.ingest.telling import JITTER, PollCount, State, Teller
 from shared import metrics
 from shared.clock import Clock
 from shared.events import SourcePolled
@@ -22,21 +20,10 @@ from shared.guard import one_line
 from shared.logs import logger
 
 log = logger(__name__)
-State = Literal["ok", "unchanged", "failing", "gone"]
-JITTER = 0.1
 MAX_LISTED = 2_000  # items of a feed that the cursor remembers, 13 bytes each
 LISTED = "listed"
 SINCE = "since"  # of a backfill: what was published before is passed over, until its pass has come to an end
 OWN = frozenset((LISTED, SINCE, cadence.NEWS, cadence.DAILY, *failures.NAMES))  # what of the cursor is kept here; the rest is the reader's
-
-
-@dataclass
-class PollCount:
-    """One poll in figures."""
-
-    documents: int = 0
-    unchanged: int = 0
-    refusals: list[str] = field(default_factory=list)
 
 
 class SourceTask:
@@ -45,14 +32,14 @@ class SourceTask:
     def __init__(
         self, source: Source, reader: Reader, intake: Intake, publish: Publish, known: Known, clock: Clock, turn: Turn | None = None
     ) -> None:
-        self.source, self.reader, self._intake, self._publish, self._known, self._clock = source, reader, intake, publish, known, clock
+        self.source, self.reader, self._intake, self._clock = source, reader, intake, clock
         self._turn = turn or Turn(Turns(), kind_of(source))
         self._lock = asyncio.Lock()
-        self._told: SourcePolled | None = None  # only where it could not be published
+        self._teller = Teller(source, publish, known, clock)
 
     @property
     def polled(self) -> SourcePolled | None:
-        return self._told or self._known.polls.get(self.source.source_id)
+        return self._teller.polled
 
     @property
     def polling(self) -> bool:
@@ -82,7 +69,7 @@ class SourceTask:
                 await self._turn.begin(host_of(self.source, cursor), doubted=failures.FAILURES in own, due=due)
                 state, note = await self._read(cursor, own, count)
                 good = {name: value for name, value in own.items() if name not in failures.NAMES and name != SINCE}
-                await self._tell(count, state, note, {**cursor, **good}, self._interval({**cursor, **good}, self._clock()))
+                await self._teller.tell(count, state, note, {**cursor, **good}, self._interval({**cursor, **good}, self._clock()))
             except asyncio.CancelledError:
                 raise
             except SourceProblem as problem:
@@ -104,24 +91,12 @@ class SourceTask:
         runs is waited for. Raises what the bus raises."""
         async with self._lock:
             before = self.polled
-            now = self._clock()
             kept = (
                 {name: value for name, value in before.cursor.items() if name == MOVED or (name in OWN and name not in (LISTED, SINCE))}
                 if before
                 else {}
             )
-            event = SourcePolled(
-                source=self.source.ref,
-                state=before.state if before else "unchanged",
-                reason="to be read again from its beginning",
-                cursor={**kept, **({SINCE: since.isoformat()} if since else {})},
-                last_success=before.last_success if before else None,
-                next_poll=now,
-                at=now,
-            )
-            await self._publish(event)
-            self._told = None
-            self._known.on_poll(event)
+            await self._teller.begin_anew({**kept, **({SINCE: since.isoformat()} if since else {})})
 
     async def _read(self, cursor: dict[str, str], own: dict[str, str], count: PollCount) -> tuple[State, str]:
         """Read all batches. `cursor` and `own` move on with each that is durable, so that a failure later loses nothing and repeats little."""
@@ -131,7 +106,7 @@ class SourceTask:
         async for batch in self.reader.read(dict(cursor)):
             if waiting:  # the one before it was not the last: its cursor is saved on the way
                 passing = {name: value for name, value in own.items() if name not in failures.NAMES}
-                await self._tell(count, "ok", note, {**cursor, **passing}, 0.0)  # killed here, the next process goes on at once
+                await self._teller.tell(count, "ok", note, {**cursor, **passing}, 0.0)  # killed here, the next process goes on at once
             taken = await self._intake.take(batch.items, self.source.ref, self.source.collection, before, since)
             count.documents += len(taken.published)
             count.unchanged += len(taken.unchanged)
@@ -169,39 +144,7 @@ class SourceTask:
         verdict = failures.judge(own, problem, self._clock())
         kept = {name: value for name, value in own.items() if name not in failures.NAMES}
         log.warning("source.failing", source=self.source.source_id, reason=verdict.reason, **verdict.memory)
-        await self._tell(count, verdict.state, verdict.reason, {**cursor, **kept, **verdict.memory}, verdict.wait)
-
-    async def _tell(self, count: PollCount, state: State, note: str, cursor: Mapping[str, str], wait: float) -> None:
-        now = self._clock()
-        before, good = self.polled, state in ("ok", "unchanged")
-        refused = f"{len(count.refusals)} items refused: {'; '.join(dict.fromkeys(count.refusals))[:300]}" if count.refusals and good else ""
-        event = SourcePolled(
-            source=self.source.ref,
-            state=state,
-            reason="; ".join(part for part in (note, refused) if part),
-            cursor=dict(cursor),
-            last_success=now if good else before.last_success if before else None,
-            next_poll=_later(now, wait),
-            items=count.documents,
-            quarantined=len(count.refusals),
-            at=now,
-        )
-        try:
-            await self._publish(event)
-        except Exception as error:  # noqa: BLE001 Kafka is away: the state shows it, and the old cursor stays the one that counts
-            log.error("cursor.not_saved", source=self.source.source_id, error=one_line(error))
-            kept = dict(before.cursor) if before else {}
-            verdict = failures.judge(kept, SourceProblem(f"Kafka does not take the state: {one_line(error)}"), now)
-            kept = {name: value for name, value in kept.items() if name not in failures.NAMES}
-            told = {"state": verdict.state, "reason": verdict.reason, "cursor": {**kept, **verdict.memory}}
-            self._told = event.model_copy(update={**told, "next_poll": _later(now, failures.FIRST_BACKOFF_S)})
-            metrics.POLLS.labels("failing").inc()
-            return
-        if before is not None and good != (before.state in ("ok", "unchanged")):
-            log.info("source.recovered" if good else "source.lost", source=self.source.source_id, state=state, reason=event.reason)
-        metrics.POLLS.labels(state).inc()
-        self._told = None
-        self._known.on_poll(event)
+        await self._teller.tell(count, verdict.state, verdict.reason, {**cursor, **kept, **verdict.memory}, verdict.wait)
 
 
 def kind_of(source: Source) -> Kind:
@@ -218,7 +161,3 @@ def host_of(source: Source, cursor: Mapping[str, str]) -> str:
 
 def _dates(items: Iterable[object]) -> list[datetime]:
     return [item.published for item in items if isinstance(item, RawItem) and item.published]
-
-
-def _later(now: datetime, wait: float) -> datetime:
-    return now + timedelta(seconds=wait * random.uniform(1.0, 1.0 + JITTER))

@@ -1,8 +1,10 @@
 """Characters: decoding bytes whose charset is unsure, and cleaning text of what nobody sees."""
 
+import codecs
 import html
 import re
 import unicodedata
+from functools import cache
 
 _LONE = re.compile("[\ud800-\udfff]")
 # Zero-width, bidirectional and tag characters can hide words from a reader that a model would obey; U+200C and U+200D stay: scripts need them.
@@ -41,14 +43,7 @@ _LARGER |= {
     "x-mac-roman": "mac-roman",
     "macintosh": "mac-roman",
 }
-_NONE = {
-    "punycode",
-    "idna",
-    "unicode_escape",
-    "unicode-escape",
-    "raw_unicode_escape",
-    "raw-unicode-escape",
-}  # Python's, not a charset; slow on long texts
+_NONE = {"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"}  # Python's, not charsets; some are slow on long texts
 _ASCII = bytes(range(128))
 _HIGH = 0.25  # share of bytes above 127 from which a text is hardly written in Latin letters
 
@@ -62,7 +57,7 @@ def is_noise(text: str) -> bool:
 def decode(data: bytes, charset: str = "") -> str:
     """Text of bytes that say they are `charset`, which is often untrue: never raises, replaces what has no meaning."""
     charset = charset.strip().strip("\"'").lower()
-    charset = "" if charset in _NONE else charset
+    charset = "" if _is_no_charset(charset) else charset
     for candidate in ("utf-8", charset) if charset in _WESTERN else (_LARGER.get(charset, charset), charset, "utf-8"):
         try:
             found = data.decode(candidate)
@@ -71,6 +66,14 @@ def decode(data: bytes, charset: str = "") -> str:
         if not (charset in _WESTERN and candidate == charset and _hardly_latin(data)):
             return found
     return _guessed(data) or data.decode("cp1252", "replace")
+
+
+def _is_no_charset(name: str) -> bool:
+    """Whether it is a codec of Python's that is none of a text, under any of the names that Python takes for it."""
+    try:
+        return codecs.lookup(name).name.replace("_", "-") in _NONE
+    except (LookupError, ValueError):  # unknown, or with a null character: found out when it is tried
+        return False
 
 
 def _hardly_latin(data: bytes) -> bool:
@@ -93,8 +96,26 @@ def clean(text: str) -> str:
     text = _INVISIBLE.sub("", _CONTROL.sub(" ", _LONE.sub("\ufffd", text)))
     if "\u200c" in text or "\u200d" in text or "\u3164" in text or "\u2800" in text:
         text = _PADDING.sub("", text)
-    lines = (line.strip() for line in _SPACES.sub(" ", unicodedata.normalize("NFC", text)).split("\n"))
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _marks().sub(r"\1", text))
+    lines = (line.strip() for line in _SPACES.sub(" ", text).split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+
+
+def without(text: str, opening: str, closing: str) -> str:
+    """The text without what stands between two marks, and without these; an opening that nothing closes stays. In linear time."""
+    parts, place = [], 0
+    while (start := text.find(opening, place)) >= 0 and (end := text.find(closing, start + len(opening))) >= 0:
+        parts.append(text[place:start])
+        place = end + len(closing)
+    return "".join(parts) + text[place:]
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    """More combining marks on a letter than any script has (UAX #15, Stream-Safe Text Format: 30): putting them in order takes square time."""
+    marks = "".join(re.escape(chr(code)) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
+    return re.compile(f"([{marks}]{{30}})[{marks}]+")
 
 
 def one_line(text: str, limit: int) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 # A cheap look before anything is parsed: a second address, plain, percent-encoded, Proofpoint's or in base64 ("http", '{"', a zlib stream).
 _HOLDS_ONE = re.compile(r".https?(:|%3a|%253a|-3a)|aHR0c|ey[IJ]|/eJ[a-z]|/articles/CBM|/amp/|ampproject", re.I)
-_TARGET = re.compile(r"https?://[^/\s?#@]+\.[^/\s?#@]+(?:[/?#]\S*)?", re.I)
+_TARGET = re.compile(r"https?://[^/\s?#@]{1,250}\.[^/\s?#@]{1,250}(?:[/?#]\S*)?", re.I)
 _BASE64 = re.compile(r"[A-Za-z0-9_+/-]{16,}={0,2}")
 # Hosts whose whole business is to redirect, and the query parameters in which they keep the target.
 _REDIRECTORS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(

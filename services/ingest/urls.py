@@ -13,6 +13,8 @@ _TRACKING = re.compile(
     re.I,
 )
 _BREAKS = re.compile(r"[\r\n\t]+")
+_UNSEEN = re.compile(r"[\x00-\x20\x7f-\x9f]+")
+_NO_HOST = re.compile(r"[\x00-\x20\x7f-\x9f<>\"'`{}|\\^%!*();&=+$,/?#@]")  # letters of any script may stand in a name
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL = 1000
 _MOST_GIVEN = 16_000  # characters of an address as it came: trackers write long ones
@@ -20,8 +22,17 @@ _LAYERS = 8  # of redirectors around one another that are unwrapped
 
 
 def canonical(url: str) -> str:
-    """Out of its trackers, without tracking parameters, fragment, credentials and default port, host in lower case. Empty for no http(s) address."""
-    url = _BREAKS.sub("", url.strip())
+    """Out of its trackers, without tracking parameters, fragment, credentials and default port, host in lower case. Empty for no http(s) address. What
+    is canonical stays as it is."""
+    for _ in range(_LAYERS):
+        url = _cleaned(url)
+        if not url or unwrap(url) == url:  # a tracker may be one only once it is cleaned
+            break
+    return url
+
+
+def _cleaned(url: str) -> str:
+    url = _BREAKS.sub("", url.strip()).encode("utf-8", "replace").decode()  # half a character is none
     if len(url) > _MOST_GIVEN:
         return ""
     for _ in range(_LAYERS):
@@ -31,7 +42,7 @@ def canonical(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
-        if parts.scheme not in _DEFAULT_PORTS or not host:
+        if parts.scheme not in _DEFAULT_PORTS or not host or _NO_HOST.search(host):
             return ""
     except ValueError:  # a bad port, or an unclosed bracket
         return ""
@@ -43,6 +54,7 @@ def canonical(url: str) -> str:
     kept = [(name, value) for name, value in pairs if not _TRACKING.fullmatch(name)]
     if len(kept) != len(pairs):
         query = urlencode(kept)
+    query = _UNSEEN.sub(lambda found: quote(found[0]), query)
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     result = parts._replace(netloc=netloc, path=path, query=query, fragment="").geturl()
     return result if len(result) <= MAX_URL else ""

@@ -61,6 +61,13 @@ def topics() -> dict[str, dict[str, Any]]:
 
 
 @cache
+def all_names() -> list[str]:
+    """Every name that a topic has, and every telling word of it: what a list of labels may hold. None that a desk is to teach."""
+    found = [*topics(), *(name for body in topics().values() for name in (*body["names"], *body["words"]))]
+    return [name for name in dict.fromkeys(found) if name.casefold() not in NEVER]
+
+
+@cache
 def moods() -> dict[str, dict[str, Any]]:
     """Moods and tones by name: `names` a label may have, and `lines` in that mood."""
     return _yaml(HERE / "moods.yaml")
@@ -110,6 +117,12 @@ def topic_example(topic: str, near: Collection[str], title: str, text: str, chan
     return listed(
         chance.choice(ABOUT), chance.choice([topic, *known[topic]["names"]]), [n for n in named if n.casefold() not in ours], title, text, chance
     )
+
+
+def named_example(fit: Sequence[str], unfit: Sequence[str], title: str, text: str, chance: random.Random) -> Example | None:
+    """Which of some names, of any kind, a passage lies nearest to; those `unfit` are wrong for sure."""
+    wrong = chance.sample(unfit, min(len(unfit), chance.choice(SIZES) - 1))
+    return listed(chance.choice(ABOUT), chance.choice(fit), wrong, title, text, chance) if wrong else None
 
 
 def about_example(topic: str, near: Collection[str], title: str, text: str, chance: random.Random) -> Example:

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     steps = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in recipe().items())
     about = (
         f"Measured on {datetime.now(UTC):%d %B %Y} by `make bench-learning` on {machine()}, one thread: LoRA by the trainer's own program ({steps}),"
-        f" accuracy on {HELD_OUT} held-out items (36 of the sample), mean and range of {args.seeds} seeds. Labels come equally often, but for the sample."
+        f" accuracy on {HELD_OUT} held-out items (36 of the sample), mean and range of {args.seeds} seed{'s' if args.seeds > 1 else ''}. Labels come equally often, but for the sample."
         " No set here has taught the base model; the head is logistic regression on the sentence encoder, trained on the same corrections."
     )
     told = page(found, points, about)

@@ -91,9 +91,9 @@ def main() -> None:
 
         sampler = threading.Thread(target=sample)
         sampler.start()
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         mails, most = asyncio.run(read(path))
-        seconds = time.perf_counter() - began
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
         ended.set()
         sampler.join()
         alone = split(path)
@@ -102,6 +102,7 @@ def main() -> None:
     print(f"{machine()}: an mbox of {megabytes:.0f} MB, {count} mails, parsed to text; at most {most} at a time")
     figures = {
         "megabytes_a_second": round(megabytes / seconds, 1),
+        "megabytes_a_cpu_second": round(megabytes / cpu_seconds, 1),
         "megabytes_a_second_only_split": round(alone, 1),
         "mails_a_second": round(mails / seconds, 1),
         "mb_resident_before": round(before),

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.ingest.addresses import Allowed
-from services.ingest.config import FeedSource, IngestConfig, Source
+from services.ingest.config import IngestConfig
 from services.ingest.feeds import parse_feed
 from services.ingest.fetch import Fetcher
 from services.ingest.hosts import PER_HOST, Turn, Turns
@@ -36,6 +36,7 @@ from services.ingest.poller import Poller
 from services.ingest.quarantine import Quarantine
 from services.ingest.readers.feed import FeedReader
 from services.ingest.source import SourceTask, kind_of
+from services.ingest.sources import FeedSource, Source
 from services.ingest.stories import Stories
 from shared import logs
 from shared.clock import utc_now

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.ingest.config import ImapSource, IngestConfig
+from services.ingest.config import IngestConfig
 from services.ingest.items import Batch, RawItem, Refused, SourceProblem
 from services.ingest.poller import Poller
 from services.ingest.readers import imapfetch, mails
 from services.ingest.readers.imap import ImapReader
 from services.ingest.source import SourceTask
+from services.ingest.sources import ImapSource
 from tests.support.dovecot import PASSWORD, PROGRAM, USER, Dovecot, make_certificate
 from tests.unit.ingest.conftest import NOW, Recorder, World, make_world
 

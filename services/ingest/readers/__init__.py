@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from services.ingest.config import EmlSource, FeedSource, ImapSource, MboxSource, Source
 from services.ingest.fetch import Fetcher
 from services.ingest.hosts import Turn
 from services.ingest.items import Reader
+from services.ingest.sources import EmlSource, FeedSource, ImapSource, MboxSource, Source
 
 
 def reader_of(source: Source, fetcher: Fetcher, secret: Callable[[str], str], turn: Turn | None = None) -> Reader:

@@ -8,15 +8,16 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from services.ingest.config import ImapSource
 from services.ingest.items import Batch, Refused, SourceProblem
-from services.ingest.readers import imapfetch, imapwire
+from services.ingest.readers import imapfetch
 from services.ingest.readers.imapcursor import Places
 from services.ingest.readers.imapfetch import Box, Stuck
 from services.ingest.readers.imaplogin import log_in
 from services.ingest.readers.imapnames import chosen, is_pattern, listed
+from services.ingest.readers.imapresponses import Refused as RefusedByServer
 from services.ingest.readers.imapwire import Wire
 from services.ingest.readers.mails import mail_batch
+from services.ingest.sources import ImapSource
 from services.ingest.threads import in_own_thread
 from shared.logs import logger
 
@@ -47,7 +48,7 @@ class ImapReader:
             for name in names:
                 try:
                     box = await imapfetch.examine(wire, name)
-                except imapwire.Refused as error:
+                except RefusedByServer as error:
                     troubles.append(f"{wire.host} has no folder {name!r} that may be read: {error.text}")
                     continue
                 try:

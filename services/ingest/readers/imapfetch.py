@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from services.ingest.items import Refused, SourceProblem
 from services.ingest.readers import imapwire
 from services.ingest.readers.imapnames import encoded
-from services.ingest.readers.imapwire import Response, Wire
+from services.ingest.readers.imapresponses import Refused as RefusedByServer
+from services.ingest.readers.imapresponses import Response
+from services.ingest.readers.imapwire import Wire
 from services.ingest.readers.mails import EVIDENCE, MAX_BATCH, MAX_BATCH_BYTES, MAX_MAIL, too_large
 
 MANY = 50_000  # mails in a folder from which on its UIDs are asked for in windows
@@ -20,7 +22,8 @@ _EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
 _FETCHED = re.compile(rb"\* \d+ FETCH \(", re.I)
 _UID = re.compile(rb"[( ]UID (\d{1,10})\b", re.I)
 _SIZE = re.compile(rb"[( ]RFC822\.SIZE (\d{1,15})\b", re.I)
-_BODY = re.compile(rb"[( ]BODY\[\](?:<\d+>)? (?:(\{\d+\})|\"((?:[^\"\\]|\\.)*)\"|NIL)", re.I)
+_BODY = re.compile(rb"[( ]BODY\[\](?:<\d{1,15}>)? ", re.I)
+_CONTENT = re.compile(rb"(\{\d+\})|\"([^\"\\]*(?:\\.[^\"\\]*)*)\"|NIL", re.I)
 _PASSING = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|SERVERBUG|AUTHENTICATIONFAILED|EXPIRED)\b", re.I)  # RFC 5530: another time it may work
 
 
@@ -42,7 +45,7 @@ class Stuck(SourceProblem):
 
 
 async def examine(wire: Wire, name: str) -> Box:
-    """Open a folder without the right to change it. Raises imapwire.Refused where there is none of that name."""
+    """Open a folder without the right to change it. Raises imapresponses.Refused where there is none of that name."""
     text = b"\n".join(response.text for response in await wire.command(f"EXAMINE {encoded(name)}"))
     validity, following, exists = _VALIDITY.search(text), _NEXT.search(text), _EXISTS.search(text)
     return Box(validity[1].decode() if validity else "0", int(exists[1]) if exists else 0, int(following[1]) if following else 0)
@@ -90,7 +93,7 @@ async def fetch(wire: Wire, uids: Sequence[int]) -> tuple[list[bytes | Refused],
     if group:
         try:
             bodies = _bodies(await _of(wire, group, f"BODY.PEEK[]<0.{MAX_MAIL + 1}>", total))
-        except imapwire.Refused as error:
+        except RefusedByServer as error:
             _if_passing(error)
     mails: list[bytes | Refused] = []
     for taken, uid in enumerate(asked):
@@ -113,7 +116,7 @@ async def _alone(wire: Wire, uid: int, size: int) -> list[bytes | Refused]:
             return [found[uid] if size <= MAX_MAIL else too_large(found[uid])]
         if uid not in dict(_fetched(await _of(wire, [uid], "RFC822.SIZE", 0))):
             return []  # deleted meanwhile
-    except imapwire.Refused as error:
+    except RefusedByServer as error:
         _if_passing(error)
         said = error.text
     raise Stuck(wire.host, uid, said)
@@ -133,12 +136,13 @@ def _fetched(responses: Iterable[Response]) -> list[tuple[int, Response]]:
 def _bodies(responses: Iterable[Response]) -> dict[int, bytes]:
     bodies = {}
     for uid, response in _fetched(responses):
-        if body := _BODY.search(response.text):
+        place = _BODY.search(response.text)
+        if place and (body := _CONTENT.match(response.text, place.end())):
             literal = response.literals[0] if body[1] and response.literals else None
             bodies[uid] = literal if literal is not None else re.sub(rb"\\(.)", rb"\1", body[2] or b"")
     return bodies
 
 
-def _if_passing(error: imapwire.Refused) -> None:
+def _if_passing(error: RefusedByServer) -> None:
     if _PASSING.search(error.text):
         raise SourceProblem(str(error)) from error

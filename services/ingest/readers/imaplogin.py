@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.ingest.config import ImapSource
 from services.ingest.items import SourceProblem
 from services.ingest.readers.imapnames import quoted
-from services.ingest.readers.imapwire import Refused, Wire
+from services.ingest.readers.imapresponses import Refused
+from services.ingest.readers.imapwire import Wire
+from services.ingest.sources import ImapSource
 from services.ingest.threads import in_own_thread
 
 COMMAND_S = 30.0  # that a command may take to print a token

@@ -5,7 +5,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 
-from services.ingest.readers.imapwire import Response
+from services.ingest.readers.imapresponses import Response
 
 _SHIFTED = re.compile(r"&([A-Za-z0-9+,]*)-")
 _BEYOND = re.compile(r"[^\x20-\x7e]+")

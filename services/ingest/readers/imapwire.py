@@ -8,46 +8,16 @@ import contextlib
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from services.ingest.items import SourceProblem
+from services.ingest.readers.imapresponses import Budget, Refused, Response, Responses, told, words
 
 TIMEOUT_S = 30.0  # of each exchange with the server, in whole: a byte now and then does not prolong it
 ANSWER = 256_000  # bytes that an answer may have where nothing else is said
 _BUFFER = 128_000  # bytes read ahead of what is asked for
-_EACH = 100  # bytes that a response costs besides its text: a flood of empty lines is a flood
 _LOGOUT_S = 2.0
 _ROUNDS = 5  # continuation requests that one command may meet
-_LITERAL = re.compile(rb"\{(\d{1,15})\}$")
 _NEWS = re.compile(rb"\* \d+ EXISTS", re.I)
-
-
-@dataclass(frozen=True)
-class Response:
-    """One response: its line, in which a literal stands as its {size}, and the literals."""
-
-    text: bytes
-    literals: tuple[bytes, ...] = ()
-
-
-class Refused(SourceProblem):
-    """The server answers a command with NO or BAD; `text` is what it says of it, with its response code (RFC 5530) if it has one."""
-
-    def __init__(self, host: str, text: bytes) -> None:
-        self.text = _words(text)
-        super().__init__(f"the mail server {host} refuses: {self.text}")
-
-
-class _Budget:
-    """Bytes that are left to an answer."""
-
-    def __init__(self, host: str, most: int) -> None:
-        self._host, self._left, self._most = host, most, most
-
-    def take(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise SourceProblem(f"the mail server {self._host} answers with more than the {self._most} bytes that were to be expected: not read on")
 
 
 class Wire:
@@ -57,12 +27,13 @@ class Wire:
         self.host, self._reader, self._writer = host, reader, writer
         self.capabilities: frozenset[str] = frozenset()
         self.preauthenticated = False
-        self._count, self._bye = 0, b""
+        self._responses = Responses(host, reader)
+        self._count = 0
 
     @classmethod
     async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, starttls: bool) -> "Wire":
         """Connected and greeted, under TLS where a context is given: from the first byte on, or by STARTTLS, never less than was asked for."""
-        with _told(host):
+        with told(host):
             async with asyncio.timeout(TIMEOUT_S):
                 reader, writer = await asyncio.open_connection(host, port, ssl=None if starttls else context, limit=_BUFFER)
         wire = cls(host, reader, writer)
@@ -80,10 +51,10 @@ class Wire:
         self, text: str | bytes, most: int = ANSWER, seconds: float = TIMEOUT_S, answer: Callable[[bytes], bytes] | None = None
     ) -> list[Response]:
         """The untagged responses to a command, and its own last. `answer` makes the reply to a continuation request (RFC 3501, 7.5)."""
-        with _told(self.host):
+        with told(self.host):
             async with asyncio.timeout(seconds):
                 tag = self._send(text)
-                return await self._until(tag, _Budget(self.host, most), answer)
+                return await self._until(tag, Budget(self.host, most), answer)
 
     async def ask_capabilities(self) -> None:
         """Ask what the server can do: it may say another thing before TLS, under TLS and after the login."""
@@ -93,18 +64,18 @@ class Wire:
 
     async def idle(self, seconds: float) -> bool:
         """IDLE (RFC 2177) for at most so long. True as soon as the server tells of mail that is new."""
-        budget = _Budget(self.host, ANSWER)
+        budget = Budget(self.host, ANSWER)
         news = False
-        with _told(self.host):
+        with told(self.host):
             async with asyncio.timeout(TIMEOUT_S):
                 tag = self._send("IDLE")
-                while not (response := await self._response(budget)).text.startswith(b"+"):
+                while not (response := await self._responses.read(budget)).text.startswith(b"+"):
                     self._check(response, tag)
                     news = news or bool(_NEWS.match(response.text))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     while not news:
-                        response = await self._response(budget)
+                        response = await self._responses.read(budget)
                         self._check(response, tag)
                         news = bool(_NEWS.match(response.text))
             async with asyncio.timeout(TIMEOUT_S):
@@ -123,14 +94,14 @@ class Wire:
         self._writer.transport.abort()
 
     async def _greeting(self) -> None:
-        with _told(self.host):
+        with told(self.host):
             async with asyncio.timeout(TIMEOUT_S):
-                greeting = (await self._response(_Budget(self.host, ANSWER))).text
+                greeting = (await self._responses.read(Budget(self.host, ANSWER))).text
         if greeting.upper().startswith(b"* BYE"):
-            raise SourceProblem(f"the mail server {self.host} takes no connection: {_words(greeting[5:])}")
+            raise SourceProblem(f"the mail server {self.host} takes no connection: {words(greeting[5:])}")
         self.preauthenticated = greeting.upper().startswith(b"* PREAUTH")
         if not self.preauthenticated and not greeting.upper().startswith(b"* OK"):
-            raise SourceProblem(f"{self.host} is no IMAP server: it greets with {_words(greeting)!r}")
+            raise SourceProblem(f"{self.host} is no IMAP server: it greets with {words(greeting)!r}")
 
     async def _starttls(self, context: ssl.SSLContext) -> None:
         if self.preauthenticated:  # somebody in between may have said so: RFC 9051, 11.2
@@ -143,7 +114,7 @@ class Wire:
             async with asyncio.timeout(0.01):  # what came in clear beside the answer would later pass for said under TLS
                 if await self._reader.read(1):
                     raise SourceProblem(f"the mail server {self.host} goes on in clear after STARTTLS: somebody may be in between; not read")
-        with _told(self.host):
+        with told(self.host):
             async with asyncio.timeout(TIMEOUT_S):
                 await self._writer.start_tls(context, server_hostname=self.host)
 
@@ -156,20 +127,20 @@ class Wire:
         self._writer.write(tag + b" " + line + b"\r\n")
         return tag
 
-    async def _until(self, tag: bytes, budget: _Budget, answer: Callable[[bytes], bytes] | None) -> list[Response]:
+    async def _until(self, tag: bytes, budget: Budget, answer: Callable[[bytes], bytes] | None) -> list[Response]:
         responses: list[Response] = []
         rounds = 0
         while True:
-            response = await self._response(budget)
+            response = await self._responses.read(budget)
             if response.text.startswith(b"+"):
                 rounds += 1
                 if answer is None or rounds > _ROUNDS:
-                    raise SourceProblem(f"the mail server {self.host} waits for what it was not promised: {_words(response.text)!r}")
+                    raise SourceProblem(f"the mail server {self.host} waits for what it was not promised: {words(response.text)!r}")
                 self._writer.write(answer(response.text[1:].strip()) + b"\r\n")
                 continue
             responses.append(response)
             if response.text.upper().startswith(b"* BYE"):
-                self._bye = response.text[5:]
+                self._responses.bye = response.text[5:]
             if response.text.startswith(tag + b" "):
                 if not response.text[len(tag) + 1 :].upper().startswith(b"OK"):
                     raise Refused(self.host, response.text[len(tag) + 1 :])
@@ -178,53 +149,6 @@ class Wire:
     def _check(self, response: Response, tag: bytes) -> None:
         """Whether IDLE still runs."""
         if response.text.upper().startswith(b"* BYE"):
-            raise SourceProblem(f"the mail server {self.host} ends the connection: {_words(response.text[5:])}")
+            raise SourceProblem(f"the mail server {self.host} ends the connection: {words(response.text[5:])}")
         if response.text.startswith(tag + b" "):
             raise Refused(self.host, response.text[len(tag) + 1 :])
-
-    async def _response(self, budget: _Budget) -> Response:
-        pieces: list[bytes] = []
-        literals: list[bytes] = []
-        try:
-            while True:
-                pieces.append(await self._line(budget))
-                if not (literal := _LITERAL.search(pieces[-1])):
-                    return Response(b"".join(pieces), tuple(literals))
-                budget.take(size := int(literal[1]))
-                literals.append(await self._reader.readexactly(size))
-        except asyncio.IncompleteReadError as error:
-            why = f": {_words(self._bye)}" if self._bye else ""
-            raise SourceProblem(f"the mail server {self.host} closed the connection{why}") from error
-
-    async def _line(self, budget: _Budget) -> bytes:
-        pieces: list[bytes] = []
-        budget.take(_EACH)
-        while True:
-            try:
-                piece = await self._reader.readuntil(b"\n")
-            except asyncio.LimitOverrunError as error:  # a long line, such as SEARCH in a large folder gives: in pieces
-                piece = await self._reader.readexactly(error.consumed)
-            budget.take(len(piece))
-            pieces.append(piece)
-            if piece.endswith(b"\n"):
-                return b"".join(pieces).rstrip(b"\r\n")
-
-
-@contextlib.contextmanager
-def _told(host: str):  # type: ignore[no-untyped-def]
-    """Say in words what the network did."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise SourceProblem(f"the mail server {host} gives no whole answer in time") from error
-    except ssl.SSLCertVerificationError as error:
-        reason = f"its certificate is not good ({error.verify_message or error.reason}); `ca_file` names an authority of your own"
-        raise SourceProblem(f"no safe connection to the mail server {host}: {reason}") from error
-    except ssl.SSLError as error:
-        raise SourceProblem(f"no safe connection to the mail server {host}: {error.reason or error}") from error
-    except OSError as error:
-        raise SourceProblem(f"the mail server {host} can't be reached: {error or type(error).__name__}") from error
-
-
-def _words(text: bytes) -> str:
-    return " ".join(text[:300].decode("utf-8", "replace").split())

@@ -12,6 +12,7 @@ _WHOLE_FROM = re.compile(rb"From \S+ +(Mon|Tue|Wed|Thu|Fri|Sat|Sun) +[A-Z][a-z]{
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 _LENGTH = re.compile(rb"content-length:\s*(\d{1,15})\s*$", re.I)
 _EMPTY = (b"\n", b"\r\n")
+_LONGEST_FROM = 1_000  # bytes
 _LINE = 1_000_000  # bytes; a longer line is read in pieces
 
 
@@ -35,21 +36,19 @@ class _Mail:
     """A mail that is being read, from its From line on."""
 
     begin: int
-    lines: list[bytes] = field(default_factory=list)
-    size: int = 0
+    held: bytearray = field(default_factory=bytearray)
     header: bool = True
     length: int | None = None
     until: int = 0  # by its Content-Length: no From line before this offset is one
 
     def add(self, line: bytes) -> None:
-        if self.size <= limits.MAX_MAIL:  # of a mail that is too large only the beginning is held
-            self.lines.append(line)
-            self.size += len(line)
+        if len(self.held) <= limits.MAX_MAIL:  # of a mail that is too large only the beginning is held
+            self.held += line
         if self.header and self.length is None and (length := _LENGTH.match(line)):
             self.length = int(length[1])
 
     def data(self) -> bytes:
-        return _QUOTED_FROM.sub(rb"\1", b"".join(self.lines))
+        return _QUOTED_FROM.sub(rb"\1", self.held)
 
 
 def read_part(file: BinaryIO, offset: int, last: int, end: int, *, settled: bool = True, certain: bool = True) -> Part:
@@ -66,7 +65,7 @@ def read_part(file: BinaryIO, offset: int, last: int, end: int, *, settled: bool
         if begins:
             if mail is not None:
                 found.append(mail.data())
-                total, begun = total + mail.size, mail.begin
+                total, begun = total + len(mail.held), mail.begin
                 if len(found) >= limits.MAX_BATCH or total >= limits.MAX_BATCH_BYTES:
                     return Part(found, position, begun)
             mail = _Mail(position)
@@ -95,7 +94,7 @@ def read_part(file: BinaryIO, offset: int, last: int, end: int, *, settled: bool
 def _begins(line: bytes, mail: _Mail | None, position: int, blank: bool) -> bool:
     if mail is None:
         return True
-    return position >= mail.until and bool(_FROM.match(line) if blank else _WHOLE_FROM.match(line))
+    return position >= mail.until and len(line) <= _LONGEST_FROM and bool(_FROM.match(line) if blank else _WHOLE_FROM.match(line))
 
 
 def _leads_to_end(file: BinaryIO, offset: int) -> bool:

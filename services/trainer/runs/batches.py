@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 NONE, PROMPT, LABEL, TEXT, PROSE = range(5)  # what a token counts as
+UNFIT, FITS = 1, 2  # a token of a listed label: a wrong one's, the right one's
 WEIGHTS = np.array([0.0, 0.3, 10.0, 1.0, 1.0], dtype=np.float32)
 SHAPES = {"short": (6, 384), "long": (3, 768)}  # rows x tokens
 ASKED = 896  # positions of a micro-batch of tasks at which the vocabulary is scored: all answers, and as many of the documents' tokens as fit
@@ -25,6 +26,7 @@ class Batch(NamedTuple):
     positions: torch.Tensor
     trees: torch.Tensor  # which tree a token belongs to; 0 is padding
     branches: torch.Tensor  # 0 for what all branches see
+    fits: torch.Tensor  # UNFIT or FITS where labels are listed
     at: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
@@ -35,8 +37,8 @@ class Batches:
 
     def __init__(self, cache: Path, pad: int, scale: int, seed: int, part: tuple[int, int] = (0, 1)) -> None:
         with np.load(cache / "examples.npz") as found:
-            self.inputs, self.targets, self.branches, self.codes, self.starts, kinds = (
-                found[name] for name in ("inputs", "targets", "branches", "codes", "starts", "kinds")
+            self.inputs, self.targets, self.branches, self.codes, self.fits, self.starts, kinds = (
+                found[name] for name in ("inputs", "targets", "branches", "codes", "fits", "starts", "kinds")
             )
         self.pad, self.scale, self.random = pad, scale, np.random.default_rng(seed)
         self.members = {name: np.flatnonzero(kinds == n)[part[0] :: part[1]] for n, name in enumerate(KINDS) if n != KINDS.index("repeat")}
@@ -94,7 +96,7 @@ class Batches:
         positions = np.broadcast_to(np.arange(width), (rows, width))
         one, none = np.ones((rows, width), dtype=np.int32), np.zeros((rows, width), dtype=np.int32)
         where = np.arange(rows * width)
-        return _tensors(ids[:, :-1], positions, one, none, where, ids[:, 1:].ravel(), weights.ravel())
+        return _tensors(ids[:, :-1], positions, one, none, none, where, ids[:, 1:].ravel(), weights.ravel())
 
     def _repeated(self, length: int) -> tuple[Any, Any]:
         """A piece of random tokens or of prose, again and again: what makes attention learn to copy (induction heads, Olsson et al. 2022)."""
@@ -118,7 +120,7 @@ class Batches:
         shape = (rows, width)
         inputs, targets = np.full(shape, self.pad, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         positions, trees = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int32)
-        branches, codes = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int64)
+        branches, fits, codes = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int64)
         for row in range(rows):
             used = tree = 0
             later: list[int] = []
@@ -133,6 +135,7 @@ class Batches:
                 own = self.branches[there].astype(np.int32)
                 inputs[row, here], targets[row, here] = self.inputs[there], self.targets[there]
                 branches[row, here], codes[row, here], trees[row, here] = own, self.codes[there], tree
+                fits[row, here] = self.fits[there]
                 positions[row, here] = positions_of(own)
                 used += length
                 if width - used < 48:
@@ -149,7 +152,7 @@ class Batches:
         where[: len(answers)], weights[: len(answers)] = answers, WEIGHTS[flat[answers]]
         where[len(answers) : len(answers) + room] = chosen
         weights[len(answers) : len(answers) + room] = WEIGHTS[PROMPT] * len(prompts) / max(1, room)  # those scored stand for the others
-        return _tensors(inputs, positions, trees, branches, where, targets.ravel()[where], weights)
+        return _tensors(inputs, positions, trees, branches, fits, where, targets.ravel()[where], weights)
 
 
 def positions_of(branches: Any) -> Any:

@@ -1,6 +1,6 @@
 """Constrained choice with transformers, as the engine does it: greedy over the tokens that a grammar of the labels lets through, all others masked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,25 @@ class Chooser:
             right=torch.tensor([right for _, _, _, right in found]),
         )
 
-    def losses(self, model: Model, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def losses(self, model: Model, hidden: torch.Tensor, batch: Batch, wanted: Mapping[int, torch.Tensor] | None = None) -> torch.Tensor:
         """[examples]: minus the log-probability (nats) of each answer among those that the grammar lets through; the usual spelling is the one taught.
         `hidden` [examples, tokens, width]: what the model's decoder makes of the batch, without a mask: what a row is filled up with stands on the
-        right, and no token of a causal model looks there."""
+        right, and no token of a causal model looks there. `wanted`: shares [choices, options] to come near to (cross-entropy), in place of the label,
+        for some of the examples."""
+        logits = self.among(model, hidden, batch)
+        target = torch.nn.functional.one_hot(batch.right, logits.shape[1]).float()
+        for n, shares in (wanted or {}).items():
+            mine = (batch.rows == n).nonzero().flatten()
+            target[mine] = 0.0
+            target[mine, : shares.shape[1]] = shares
+        each = -(target * logits.log_softmax(-1).masked_fill(batch.options < 0, 0.0)).sum(-1)
+        return torch.zeros(len(batch.ids)).index_add(0, batch.rows, each)
+
+    def among(self, model: Model, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Logits of the options [choices, most]; minus infinity where the options are filled up."""
         with self.autocast():  # the head at these places only: over a whole prompt the vocabulary costs more than the layers of a small model
             logits = _inner(model).get_output_embeddings()(hidden[batch.rows, batch.places]).float()
-        among = logits.gather(1, batch.options.clamp(min=0)).masked_fill(batch.options < 0, -torch.inf)
-        each = torch.nn.functional.cross_entropy(among, batch.right, reduction="none")
-        return torch.zeros(len(batch.ids)).index_add(0, batch.rows, each)
+        return logits.gather(1, batch.options.clamp(min=0)).masked_fill(batch.options < 0, -torch.inf)
 
     def autocast(self) -> Any:
         """What training computes in: bfloat16 where the processor multiplies it."""

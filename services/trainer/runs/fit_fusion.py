@@ -23,7 +23,7 @@ from services.trainer.runs.pool_fit import Example, fit
 from shared import conformal
 from shared.errors import ConfigError
 from shared.events import digest_of
-from shared.pooling import HAND_SET, FusionFile, TaskFusion, Voices, pool, spread
+from shared.pooling import FusionFile, TaskFusion, Voices, hand_set, pool, spread
 from shared.taxonomy import LabelSet, Task, label_set, use
 
 PARTS = ("llm", "neural")
@@ -123,7 +123,7 @@ def report(task: Task, learned: TaskFusion, tests: Sequence[Example], error_rate
             continue
         golds = [e.gold for e in rows]
         name = " + ".join(heard)
-        before = [pool(labels, hear(e, heard), HAND_SET, multi=multi) for e in rows]
+        before = [pool(labels, hear(e, heard), hand_set(task.name), multi=multi) for e in rows]
         after = [pool(labels, hear(e, heard), learned, multi=multi) for e in rows]
         scores = learned.scores.get("+".join(sorted(heard)), [])
         cover = coverage(golds, after, labels, task.kind, conformal.limit(scores, error_rate)) if scores else None

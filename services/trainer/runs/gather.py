@@ -48,6 +48,11 @@ class Passage:
     quiet: bool = False  # learn from the answers only: text of strangers, whose words are not to be learnt
     names: list[str] = field(default_factory=list)
 
+    @property
+    def shown(self) -> str:
+        """Title and text, as the encoder reads them."""
+        return f"{self.title}. {self.text}" if self.title else self.text
+
 
 def data_folder(named: str | None) -> Path:
     """The data folder: as named, else FEEDLOOP_DATA, else ../shared/data. Raises SystemExit where there is none."""

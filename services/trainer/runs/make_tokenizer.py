@@ -1,9 +1,10 @@
-"""Train the bundled model's tokenizer: byte-level BPE, 16,384 pieces, with the chat template that vLLM applies.
+"""Train the bundled model's tokenizer: byte-level BPE, 16,384 pieces and the bare words among them, with the chat template that vLLM applies.
 
     python -m services.trainer.runs.make_tokenizer --data ../shared/data --out deploy/model
 
 Takes about a minute. Besides prose it sees the prompts and the metadata JSON, so that `","entities":["` is two or three tokens and every label is
-one. A model trained with one tokenizer is worthless with another: pretrain makes it only where the folder has none.
+one. A word that is one piece with a space before it is one without it too: an answer begins without the space that its word has in the text, and what
+is spelled otherwise there can't be copied. A model trained with one tokenizer is worthless with another: pretrain makes it only where the folder has none.
 """
 
 import argparse
@@ -22,6 +23,7 @@ VOCABULARY = 16384
 PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 SPECIAL = [PAD, END, SYSTEM, USER, ASSISTANT]
 CONTEXT = 2048  # tokens
+SPACE, SHORTEST = "Ġ", 4  # how byte-level BPE writes a space; letters of the shortest bare word
 SHORT_TIMES = 40  # how often the lines written for Feedloop count
 SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 TEMPLATE = (
@@ -80,7 +82,6 @@ def short(folder: Path) -> Iterator[str]:
 def train(folder: Path) -> Any:
     """A transformers fast tokenizer, trained on the corpora under `folder`."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -91,6 +92,26 @@ def train(folder: Path) -> Any:
         vocab_size=VOCABULARY, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=2, show_progress=False
     )
     bpe.train_from_iterator(chain(sample(folder), short(folder)), trainer)
+    return as_fast(with_bare_words(bpe))
+
+
+def with_bare_words(bpe: Any) -> Any:
+    """The same tokenizer with a further piece for each whole word that it has after a space alone."""
+    from tokenizers import Tokenizer
+
+    whole = json.loads(bpe.to_str())
+    pieces = whole["model"]["vocab"]
+    bare = [piece[1:] for piece in pieces if piece.startswith(SPACE) and piece[1:].isalpha() and len(piece) > SHORTEST]
+    for word in bare:
+        pieces.setdefault(word, len(pieces))
+    whole["model"]["ignore_merges"] = True  # a word that is a piece is taken whole: no merges lead to these
+    return Tokenizer.from_str(json.dumps(whole))
+
+
+def as_fast(bpe: Any) -> Any:
+    """The transformers tokenizer with special tokens and chat template."""
+    from transformers import PreTrainedTokenizerFast
+
     fast = PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token=PAD, eos_token=END, additional_special_tokens=[SYSTEM, USER, ASSISTANT], model_max_length=CONTEXT
     )

@@ -76,6 +76,8 @@ class Maker:
             made += [lists.topic_example(topic, knowledge.near, title, text, chance) for _ in range(3)]
             if chance.random() < 0.3:
                 made.append(lists.about_example(topic, knowledge.near, title, text, chance))
+        if knowledge.fit and not passage.moods:
+            made += [lists.named_example(knowledge.fit, knowledge.unfit, title, text, chance) for _ in range(2)]
         for mood in [mood for mood in passage.moods if mood in lists.moods()][:1]:
             made += [lists.mood_example(mood, passage.moods, text, chance) for _ in range(3)]
         if passage.heading and chance.random() < 0.6:

@@ -4,12 +4,13 @@
 
 One file, read from top to bottom: tokenizer (where the folder has none), examples (services/trainer/runs/prepare.py), model, batches, optimiser, loop,
 export. The schedule goes by the clock, so that --minutes is what it takes whatever the machine. Better weights are written to --out every
-eight minutes, file by file, each replaced at once; --resume goes on from build/pretrain/checkpoint.pt. Needs a C++ compiler for torch.compile
-(1.6 times as fast; --eager does without). The log is build/pretrain/log.jsonl: step, loss of each kind, tokens a second, held-out figures.
+eight minutes, file by file, each replaced at once; --resume goes on from the checkpoint in --state (build/pretrain). Needs a C++ compiler for torch.compile
+(1.6 times as fast; --eager does without). The log is log.jsonl beside it: step, loss of each kind, tokens a second, held-out figures.
 
-Why so: 7 M weights and about an hour of two cores is a few million tokens, so everything is spent on what use asks. Muon for the matrices (more
+Why so: 11 M weights and about an hour of two cores is some 12 million tokens, so everything is spent on what use asks. Muon for the matrices (more
 learnt per token), AdamW for the rest; bf16 weights with fp32 masters; sequences of three lengths, never two examples in one row, since use asks
-each prompt alone; the loss counts answers in full, prompts a third, and a label as much as a sentence.
+each prompt alone; the loss counts answers in full, prompts a third, and a label as much as a sentence. Beside it, two layers below the top, the tokens of
+each listed label learn to say whether theirs is the right one: a list of ten labels teaches ten times what its answer does.
 """
 
 import argparse
@@ -22,28 +23,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, softplus
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from services.trainer.runs import embeddings, first_weights, make_tokenizer, measure
-from services.trainer.runs.batches import Batch, Batches, mask_of
+from services.trainer.runs.batches import FITS, UNFIT, Batch, Batches, mask_of
 from services.trainer.runs.crew import Crew, Step
 from services.trainer.runs.gather import data_folder
 from services.trainer.runs.prepare import WORK, prepare
-from shared.encoder import Encoder
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"hidden": 256, "layers": 6, "wide": 688, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
     "gpu": {"hidden": 320, "layers": 10, "wide": 864, "scale": 16, "helpers": 0, "device": "cuda", "size": 1.0},
+    # two smaller ones, for the scaling curve
+    "half": {"hidden": 192, "layers": 4, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
+    "third": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
     "tiny": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
 }
 MICRO = 4  # micro-batches a step
 SHAPED = ("prose", "prose-long", "label", "long")  # one kind of each shape, to compile by
 RATE, ATTENTION_RATE = 2e-3, 7e-4  # Muon moves every direction alike, noise too: at 2.5e-3 the built heads were gone in 20 steps, at 5e-4 they stayed
 EMBEDDING_RATE, NORM_RATE = 2e-4, 3e-3  # an embedding is 0.02 a dimension: a larger rate wipes out what it begins with in a few steps
+FITTED = 0.3  # what the fitting of listed labels counts beside the tokens
 WARMUP, DECAY_FROM = 0.03, 0.5  # shares of the time
 EXPORT_EVERY = 480  # seconds
-CHECKPOINT = WORK / "checkpoint.pt"
 
 
 def rate_at(progress: float) -> float:
@@ -72,12 +75,20 @@ def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> Ll
 
 def stepper(model: LlamaForCausalLM, batches: Batches, eager: bool) -> Step:
     """What a member of the crew does with a micro-batch: loss and gradients."""
+    inner, cut = model.model, first_weights.below(model.config.num_hidden_layers)
 
     def loss_of(batch: Batch) -> torch.Tensor:
         mask = torch.where(mask_of(batch.trees, batch.branches), 0.0, -1e9).to(model.dtype)
-        hidden = model.model(input_ids=batch.inputs, attention_mask=mask, position_ids=batch.positions, use_cache=False).last_hidden_state
-        each = cross_entropy(model.lm_head(hidden.flatten(0, 1)[batch.at]).float(), batch.targets, reduction="none")
-        return (each * batch.weights).sum() / batch.weights.sum()
+        state = inner.embed_tokens(batch.inputs)
+        turns = inner.rotary_emb(state, batch.positions)
+        for layer in inner.layers[:cut]:
+            state = layer(state, attention_mask=mask, position_embeddings=turns)
+        fits = state[..., embeddings.FIT].float() * state.float().pow(2).mean(-1).add(1e-6).rsqrt()
+        for layer in inner.layers[cut:]:
+            state = layer(state, attention_mask=mask, position_embeddings=turns)
+        hidden = inner.norm(state).flatten(0, 1)[batch.at]
+        each = cross_entropy(model.lm_head(hidden).float(), batch.targets, reduction="none")
+        return (each * batch.weights).sum() / batch.weights.sum() + FITTED * fitting(fits, batch.fits)
 
     forward = loss_of if eager else torch.compile(loss_of, dynamic=False)
 
@@ -88,6 +99,13 @@ def stepper(model: LlamaForCausalLM, batches: Batches, eager: bool) -> Step:
         return loss.item(), int((batch.trees > 0).sum())
 
     return work
+
+
+def fitting(fits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """How badly the tokens of listed labels are told apart, in nats: those of the right label from the others, each side counting half."""
+    right, wrong = (wanted == FITS).float(), (wanted == UNFIT).float()
+    lost = softplus(-fits) * right / right.sum().clamp(min=1) + softplus(fits) * wrong / wrong.sum().clamp(min=1)
+    return lost.sum() / 2
 
 
 def helper(
@@ -106,6 +124,23 @@ def helper(
         work(name)
     model.zero_grad(set_to_none=True)
     crew.help(member, own, batches.names, work)
+
+
+@torch.no_grad()
+def start_with(folder: Path, model: LlamaForCausalLM, tokenizer: Any) -> None:
+    """Take over the weights of another model of this shape. Raises ValueError for a piece that it knows neither bare nor after a space."""
+    theirs, ids = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder).get_vocab()
+    space = make_tokenizer.SPACE
+    rows = []
+    for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))):
+        found = ids.get(piece, ids.get(f"{space}{piece}"))
+        if found is None:
+            raise ValueError(f"the model in {folder} knows no piece {piece!r}: its tokenizer is another one")
+        rows.append(found)
+    state = theirs.state_dict()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        state[name] = theirs.model.embed_tokens.weight[rows]
+    model.load_state_dict(state)
 
 
 def export(model: LlamaForCausalLM, masters: list[torch.Tensor], tokenizer: Any, out: Path) -> None:
@@ -131,10 +166,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="cpu")
     parser.add_argument("--encoder", type=Path, default=Path("build/encoder"), help="the sentence encoder that teaches (make setup exports it)")
+    parser.add_argument("--state", type=Path, default=WORK, help="folder of the checkpoint and the log")
+    parser.add_argument(
+        "--start", type=Path, help="folder of a model to begin with; its tokenizer may lack bare words, which begin as they do after a space"
+    )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     args = parser.parse_args()
     preset, data = PRESETS[args.preset], data_folder(args.data)
+    args.state.mkdir(parents=True, exist_ok=True)
+    checkpoint, journal = args.state / "checkpoint.pt", args.state / "log.jsonl"
     torch.set_num_threads(1)  # each process of the crew one; see crew.py
     torch.manual_seed(7)
 
@@ -147,10 +188,11 @@ def main() -> None:
     device = preset["device"]
     batches = Batches(cache, tokenizer.pad_token_id, preset["scale"], 7, (0, preset["helpers"] + 1))
     model = new_model(preset, len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
-    if not args.resume:
-        begun = embeddings.first(tokenizer, batches.text(), preset["hidden"], Encoder(args.encoder, threads=2))
+    if args.start:
+        start_with(args.start, model, tokenizer)
+    elif not args.resume:
         with torch.no_grad():
-            model.model.embed_tokens.weight.copy_(first_weights.with_constant(begun))
+            model.model.embed_tokens.weight.copy_(embeddings.first(tokenizer, batches.text(), preset["hidden"], cache))
         first_weights.build(model)
     masters = [weight.detach().clone().float().to(device) for weight in model.parameters()]
     torch.nn.Module.to(model, device, torch.bfloat16)
@@ -171,7 +213,7 @@ def main() -> None:
     rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     step, used = 0, 0.0
     if args.resume:
-        state = torch.load(CHECKPOINT, map_location=device, weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         step, used = state["step"], state["used"]
         for mine, theirs in zip(masters, state["masters"], strict=True):
             mine.copy_(theirs)
@@ -227,25 +269,25 @@ def main() -> None:
                 "norm": round(norm, 2),
                 "tokens_per_s": round(speed),
             }
-            log({**line, "loss": {name: round(value, 3) for name, value in sorted(losses.items())}})
+            log(journal, {**line, "loss": {name: round(value, 3) for name, value in sorted(losses.items())}})
             mark, seen = time.monotonic(), 0
         if time.monotonic() - exported > EXPORT_EVERY:
             export(model, masters, tokenizer, args.out)
-            part = CHECKPOINT.with_suffix(".part")
+            part = checkpoint.with_suffix(".part")
             torch.save({"step": step, "used": used, "masters": masters, "optimisers": [o.state_dict() for o in optimisers]}, part)
-            part.rename(CHECKPOINT)
-            log({"step": step, "held_out": measure.quick(model, tokenizer, held, most=60)})
+            part.rename(checkpoint)
+            log(journal, {"step": step, "held_out": measure.quick(model, tokenizer, held, most=60)})
             exported = mark = time.monotonic()
             seen = 0
     export(model, masters, tokenizer, args.out)
-    log({"step": step, "finished": True, "held_out": measure.quick(model, tokenizer, held, most=120)})
+    log(journal, {"step": step, "finished": True, "held_out": measure.quick(model, tokenizer, held, most=120)})
 
 
-def log(line: dict[str, Any]) -> None:
+def log(journal: Path, line: dict[str, Any]) -> None:
     """Print a line and keep it in the JSON lines log."""
     text = json.dumps(line)
     print(text, flush=True)
-    with (WORK / "log.jsonl").open("a") as out:
+    with journal.open("a") as out:
         out.write(text + "\n")
 
 

@@ -16,11 +16,12 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from services.trainer.supervision import fill
-from services.trainer.tasks import moods, phrases, topics
+from services.trainer.tasks import all_names, moods, phrases, topics
 from shared.encoder import Encoder
 
 READ = 500  # characters of a passage that the encoder is shown
 CLEAR_TOPIC, CLEAR_CATEGORY, CLEAR_TONE = 0.45, 0.8, 0.8  # probability from which a verdict is used
+NAMED, APART = 0.3, 0.2  # cosine from which a name may be right, and how far below the best one a name is wrong for sure
 FAR = 0.015  # probability under which a topic is wrong for sure
 BATCH = 4000
 
@@ -33,6 +34,8 @@ class Knowledge:
     near: frozenset[str]
     category: str | None
     tone: str | None
+    fit: tuple[str, ...] = ()  # names, of any kind, that the passage lies nearest to
+    unfit: tuple[str, ...] = ()  # some that it lies far from
 
 
 def encode(encoder: Encoder, texts: list[str], keep: Path | None = None) -> Any:
@@ -67,6 +70,9 @@ class Teacher:
         tone_rows = [(v, tone, 6.0) for v, (_, tone) in zip(encode(encoder, [text for text, _ in tones]), tones, strict=True)]
         tone_rows += [(v, tone, 1.0) for v, _, tone in known if tone]
         self.tones = self._fit(tone_rows, 4.0)
+        self.names = all_names()
+        self.places = encode(encoder, self.names)
+        self.chance = chance
 
     @staticmethod
     def _fit(rows: list[tuple[Any, str, float]], strength: float) -> LogisticRegression:
@@ -93,27 +99,27 @@ class Teacher:
         """The verdicts on passages, by their vectors."""
         topic, category, tone = (head.predict_proba(vectors) for head in (self.topics, self.categories, self.tones))
         names = np.array(self.topics.classes_)
+        named = [self._named(near) for start in range(0, len(vectors), BATCH) for near in vectors[start : start + BATCH] @ self.places.T]
         return [
             Knowledge(
                 _clear(topic[n], self.topics.classes_, CLEAR_TOPIC),
                 frozenset(names[topic[n] > FAR]),
                 _clear(category[n], self.categories.classes_, CLEAR_CATEGORY),
                 _clear(tone[n], self.tones.classes_, CLEAR_TONE),
+                *named[n],
             )
             for n in range(len(vectors))
         ]
+
+    def _named(self, near: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        best = np.argsort(-near)[:3]
+        if near[best[0]] < NAMED:
+            return (), ()
+        some = self.chance.sample(range(len(near)), min(len(near), 40))
+        fit = tuple(self.names[n] for n in best if near[n] > near[best[0]] - 0.05)
+        return fit, tuple(self.names[n] for n in some if near[n] < near[best[0]] - APART)
 
 
 def _clear(chances: Any, names: Any, least: float) -> str | None:
     best = int(chances.argmax())
     return str(names[best]) if chances[best] >= least else None
-
-
-def word_vectors(encoder: Encoder, words: list[str], dims: int) -> Any:
-    """Where words lie for the encoder: vectors of the words alone, centred, their leading `dims` principal components, unit length."""
-    vectors = encode(encoder, words).astype(np.float64)
-    vectors -= vectors.mean(axis=0)
-    values, axes = np.linalg.eigh(vectors.T @ vectors)
-    turned = vectors @ axes[:, ::-1][:, :dims]
-    turned /= np.sqrt(np.maximum(values[::-1][:dims], 1e-9) / len(words)) ** 0.5  # half whitened: rare directions count, noise does not rule
-    return turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)

@@ -1,7 +1,8 @@
 """Supervised fine-tuning of a LoRA on corrections (Hu et al. 2021): the linear modules of the upper half of the layers.
 
 The loss is that of use: the answer's share among the tokens that the engine's grammar lets through. Prompt and answer are tokenised apart and joined,
-because that is the boundary at which the engine generates.
+because that is the boundary at which the engine generates. What must stay as it is, is rehearsed with the base model's own shares as the target
+(learning without forgetting: Li & Hoiem 2016), which say more than its answers do.
 """
 
 import random
@@ -29,15 +30,16 @@ Row = tuple[Example, float]  # what it weighs
 def tune(
     base: PreTrainedModel, chooser: Chooser, train: Sequence[Example], replay: Sequence[Example], recipe: Mapping[str, float], progress: Progress
 ) -> PeftModel:
-    """The base model with an adapter that has learnt the corrections `train`; `base` itself is wrapped by it. Beside them it rehearses `replay`: the
-    base model's own answers to the tasks that nobody corrected, at a lower weight, so that they stay as they are. `recipe`: rank, epochs and the
-    learning rate at its peak. `progress` hears step, steps and loss."""
+    """The base model with an adapter that has learnt the corrections `train`; `base` itself is wrapped by it. Beside them it rehearses `replay`, at a
+    lower weight: the tasks that nobody corrected, labelled with the base model's answers, so that they stay as they are. `recipe`: rank, epochs and
+    the learning rate at its peak. `progress` hears step, steps and loss."""
     rank, epochs, peak = int(recipe["rank"]), int(recipe["epochs"]), recipe["learning_rate"]
     halves = _cut(base, chooser, train[:2])
     place: dict[str, Any] = {"target_modules": "all-linear"}
     if halves:
         place = {"target_modules": halves.linear(), "layers_to_transform": halves.trained}
     states = _states(halves, chooser, [*train, *replay]) if halves else {}
+    wanted = _shares(base, chooser, replay)
     torch.manual_seed(SEED)
     model: Any = get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, task_type="CAUSAL_LM", **place)).train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=peak, weight_decay=0.01)
@@ -58,7 +60,9 @@ def tune(
             batch = chooser.batch(examples)
             with chooser.autocast():
                 hidden = halves.above(pad_sequence([states[e] for e in examples], batch_first=True)) if halves and states else _whole(base, batch)
-            loss = (chooser.losses(model, hidden, batch) * weights).sum() / weights.sum()
+            loss = (
+                chooser.losses(model, hidden, batch, {n: wanted[e] for n, e in enumerate(examples) if e in wanted}) * weights
+            ).sum() / weights.sum()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             optimiser.step()
@@ -92,6 +96,17 @@ def _states(halves: Halves, chooser: Chooser, examples: Sequence[Example]) -> di
             size += found[example].numel() * states.element_size()
         if size > MOST_STATES:
             return {}
+    return found
+
+
+@torch.no_grad()
+def _shares(base: PreTrainedModel, chooser: Chooser, examples: Sequence[Example]) -> dict[Example, torch.Tensor]:
+    """The shares of the options [choices, options] by the base model, for each of the examples."""
+    found: dict[Example, torch.Tensor] = {}
+    for example in examples:
+        batch = chooser.batch([example])
+        with chooser.autocast():
+            found[example] = chooser.among(base, _whole(base, batch), batch).softmax(-1)
     return found
 
 

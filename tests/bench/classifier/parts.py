@@ -17,7 +17,7 @@ from services.trainer.runs.heads.examples import targets
 from services.trainer.runs.heads.vectors import Store
 from services.trainer.runs.pool_fit import Example, fit
 from shared.encoder import Encoder
-from shared.pooling import HAND_SET, TaskFusion, chosen, median, pool
+from shared.pooling import TaskFusion, chosen, hand_set, median, pool
 from shared.taxonomy import LabelSet, Task
 from tests.bench.classifier.scores import Answers, Flags, Floats
 from tests.bench.classifier.sets import Item, Split
@@ -120,7 +120,7 @@ def pooled(task: Task, voices: Voices, fusion: TaskFusion | None) -> Answers:
     said, chances = np.zeros((number, len(labels)), dtype=np.bool_), np.zeros((number, len(labels)))
     least = fusion.thresholds if fusion and fusion.whole(list(voices)) else {}
     for n in range(number):
-        found = pool(labels, {part: voices[part][n] for part in voices}, fusion or HAND_SET, multi=multi)
+        found = pool(labels, {part: voices[part][n] for part in voices}, fusion or hand_set(task.name), multi=multi)
         chances[n] = [found.get(label, 0.0) for label in labels]
         if multi:
             holds = [label for label, p in found.items() if p >= least.get(label, task.threshold)]

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.fusion import pool
+from services.classifier.fusion import decide
 from services.classifier.head import Head, head_text
 from services.inference.enrich import Enricher
 from shared.encoder import Encoder
@@ -62,6 +62,12 @@ def by_head(quiz: Quiz, parts: Parts) -> list[dict[str, float]]:
     return found
 
 
+def together(quiz: Quiz, score: LabelScore, head: dict[str, float]) -> str:
+    """The label that the classifier decides for without rules and corrections."""
+    decision = decide(quiz.task, llm=None if score is WRONG else score, neural=head)
+    return decision.label if decision else ""
+
+
 def best(chances: dict[str, float]) -> str:
     """The likeliest label."""
     return max(chances, key=lambda label: chances[label])
@@ -96,10 +102,9 @@ async def known_tasks(quizzes: Sequence[Quiz], parts: Parts) -> Section:
     for quiz in quizzes:
         scores = await parts.scores(quiz)
         neural = by_head(quiz, parts)
-        labels = list(quiz.task.labels)
         said = [score.label for score in scores]
         headed = [best(chances) for chances in neural]
-        fused = [best(pool(labels, score if score is not WRONG else None, n)) for score, n in zip(scores, neural, strict=True)]
+        fused = [together(quiz, score, n) for score, n in zip(scores, neural, strict=True)]
         verdict = against(right(quiz, said), right(quiz, headed))
         rows.append((quiz.name, len(quiz.items), share(right(quiz, said)), f1(quiz, said), share(right(quiz, headed)), f1(quiz, headed),
                      share(right(quiz, fused)), majority(quiz), chance(quiz), verdict))  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 from services.ingest.text import clean, first_sentence
 from services.trainer.examples import window
 from services.trainer.supervision import NEVER, category_of, cues, held_out, sentiment_of, urgency_of
-from services.trainer.tasks import moods, topics
+from services.trainer.tasks import all_names, moods
 from shared import grounding
 from shared.taxonomy import Task, label_set
 from tests.bench.model.texts import Text, evenly, lines, newsgroup_post, of_sample, place
@@ -171,7 +171,7 @@ def taught() -> frozenset[str]:
     """Every label name that the training's lists can hold, in small letters and with spaces."""
     names = {label for task in label_set().tasks.values() for label in task.labels}
     names |= {label for group in cues()["renamed"].values() for label in group} | set(cues()["kinds"].values())
-    names |= {label for body in (*topics().values(), *moods().values()) for label in body["names"]} | set(topics()) | set(moods())
+    names |= set(all_names()) | {label for body in moods().values() for label in body["names"]} | set(moods())
     return frozenset(re.sub(r"[\W_]+", " ", name.casefold()).strip() for name in names)
 
 

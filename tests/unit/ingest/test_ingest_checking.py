@@ -188,3 +188,11 @@ def test_own_links_come_first_and_usual_places_are_few() -> None:
     page = b"<html><a href='http://b.example/feed'>b</a><a href='/feed/'>a</a><a href='/feedback'>no</a><a href='/rss.html'>no</a></html>"
     assert linked(page, "", "http://a.example/x") == ["http://a.example/feed/", "http://b.example/feed"]
     assert len(usual("http://a.example/x")) <= 20 and "http://a.example/feed" in usual("http://a.example/x")
+
+
+async def test_a_login_in_an_address_is_not_shown(site: Site, fetcher: Fetcher) -> None:
+    site.pages["/f"] = feed("Desk", dated("1", "One", "Words."))
+    address = site.url.replace("http://", "http://ana:s3cret@")
+    for path, readable in (("/f", True), ("/none", False)):
+        report = await check(address + path, fetcher, lambda: NOW)
+        assert report.readable is readable and "s3cret" not in report.model_dump_json()

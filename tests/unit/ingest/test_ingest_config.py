@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.config import FeedSource, MboxSource, load, seconds
+from services.ingest.config import load
+from services.ingest.sources import FeedSource, MboxSource, seconds
 from shared.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[3] / "feedloop.example.yaml"

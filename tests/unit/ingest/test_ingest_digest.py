@@ -5,21 +5,15 @@ from email.message import EmailMessage
 
 import pytest
 
+from services.ingest.feeds import parse_feed
 from services.ingest.items import RawItem, Refused
 from services.ingest.mail import read_mail
 from services.ingest.readers.mails import mail_batch
 from shared.events import DocumentIngested, SourceRef
+from tests.fuzz.samples import FOOT, NEWS
 from tests.unit.ingest.conftest import World
 
 MAIL = SourceRef(id="box", kind="mail", title="me at e.org")
-NEWS = [
-    ("Storm closes the harbour", "The harbour of Pellara stays closed until Monday, the port authority said on Friday night."),
-    ("Tea tariffs return", "The Lake States and Somarra failed to agree, and the old tariffs on tea return next week."),
-    ("Choir saves its hall", "The singers of Oberau bought the hall in which they have met since 1922 for one crown."),
-    ("Cables hear earthquakes", "Unused cables under the bay have been turned into a giant seismometer by geophysicists."),
-    ("Library lends umbrellas", "The town library lends umbrellas now, and forty of fifty came back in the first week."),
-]
-FOOT = "<p>You are receiving this because you signed up. <a href='https://e.org/unsubscribe'>Unsubscribe</a></p>"
 ROUNDUP = (
     "<ul>"
     + "".join(f"<li><a href='https://e.org/{n}?utm_source=m'>{title}</a> by Ana<br>{text}</li>" for n, (title, text) in enumerate(NEWS))
@@ -157,3 +151,43 @@ async def test_two_items_of_one_name_are_two(world: World) -> None:
     twice = MIME.replace(b"Message-ID: <m1@e.org>\n", b"").replace(b"Subject: Two", b"Subject: One")
     parent, one, two = await documents(world, twice)
     assert one.id != two.id and parent.children == [one.id, two.id]
+
+
+FEED = SourceRef(id="weekly", kind="feed", title="The Weekly")
+READ_ON = "".join(f"<h2>{title}</h2><p>{text} <a href='https://e.org/{n}'>Read more</a></p>" for n, (title, text) in enumerate(NEWS))
+
+
+async def of_feed(world: World, html: str, url: str = "https://weekly.example/7") -> list[DocumentIngested]:
+    feed = f"<rss version='2.0'><channel><item><guid>w7</guid><link>{url}</link><title>Week 7</title><description><![CDATA[{html}]]></description></item>"
+    return (await world.intake.take(parse_feed(f"{feed}</channel></rss>".encode()).items, FEED, "news")).published
+
+
+@pytest.mark.parametrize("html", [ROUNDUP, TABLE, READ_ON], ids=["roundup", "table", "read on"])
+async def test_a_digest_in_a_feed_becomes_a_parent_and_its_children(world: World, html: str) -> None:
+    parent, *children = await of_feed(world, f"<p>Good morning.</p>{html}")
+    assert [child.title for child in children] == [title for title, _ in NEWS] and parent.children == [child.id for child in children]
+    assert [child.url for child in children] == [f"https://e.org/{n}" for n in range(5)] and {child.parent for child in children} == {parent.id}
+    assert parent.title == "Week 7" and parent.text.startswith("Good morning.") and "• Tea tariffs return" in parent.text
+    assert NEWS[0][1] not in parent.text and NEWS[0][1] in children[0].text
+    assert {(child.source.id, child.published_at) for child in children} == {("weekly", parent.published_at)}
+    assert await of_feed(world, f"<p>Good morning.</p>{html}") == [], "nothing twice"
+
+
+@pytest.mark.parametrize(
+    "html", [HEADINGS.replace("Read more", "a source"), LEADS, ARTICLE, CHAPTERS, LONG], ids=["sources", "leads", "links", "chapters", "long"]
+)
+async def test_an_article_in_a_feed_stays_one(world: World, html: str) -> None:
+    """What a mail may be split at, headings with some link below, is how articles are written: only what leads on is a digest there."""
+    (document,) = await of_feed(world, html)
+    assert not document.children and not document.parent
+
+
+@pytest.mark.parametrize("page", ["", "https://weekly.example/7"])
+async def test_items_that_lead_back_to_the_page_are_its_chapters(world: World, page: str) -> None:
+    html = "".join(f"<h2><a href='{page}#part{n}'>{title}</a></h2><p>{text}</p>" for n, (title, text) in enumerate(NEWS))
+    assert len(await of_feed(world, html)) == 1
+
+
+async def test_a_text_handed_in_is_not_split(world: World) -> None:
+    pushed = RawItem(key="p", title="Five things", body=ROUNDUP, markup=True)
+    assert len((await world.intake.take([pushed], SourceRef(id="api", kind="api"), "news")).published) == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.ingest.addresses import Allowed
-from services.ingest.config import ImapSource, IngestConfig, load
+from services.ingest.config import IngestConfig, load
 from services.ingest.items import Batch, RawItem, Refused, SourceProblem
 from services.ingest.poller import Poller
 from services.ingest.readers import imap as imap_module
@@ -19,6 +19,7 @@ from services.ingest.readers import imapfetch, mails
 from services.ingest.readers.imap import ImapReader
 from services.ingest.readers.imapnames import chosen, decoded, encoded
 from services.ingest.source import SourceTask
+from services.ingest.sources import ImapSource
 from shared.errors import ConfigError
 from tests.unit.ingest.conftest import NOW, World
 from tests.unit.ingest.imap_server import Folder, ImapServer, Talk, running

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.config import EmlSource, ImapSource, MaildirSource, MboxSource, Source
 from services.ingest.readers import mails as limits
 from services.ingest.readers import reader_of
 from services.ingest.source import SourceTask
+from services.ingest.sources import EmlSource, ImapSource, MaildirSource, MboxSource, Source
 from shared.objects import ObjectStore
 from tests.unit.ingest.conftest import NOW, Recorder, World, make_world
 from tests.unit.ingest.imap_server import ImapServer, running

@@ -10,12 +10,13 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from services.ingest.config import IngestConfig, MboxSource
+from services.ingest.config import IngestConfig
 from services.ingest.mail_api import MailApi
 from services.ingest.poller import Poller
 from services.ingest.readers import mails
 from services.ingest.readers.mbox import MboxReader
 from services.ingest.source import SourceTask
+from services.ingest.sources import MboxSource
 from tests.unit.ingest.conftest import NOW, World
 
 TYPE = {"content-type": "message/rfc822"}

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from deploy.local.ports import reserve
 from deploy.local.sources import app as cli
 from services.ingest.addresses import Allowed
-from services.ingest.config import Source, load
+from services.ingest.config import load
 from services.ingest.fetch import Fetcher
 from services.ingest.manage_api import ManageApi
 from services.ingest.managing import Known, Sources, Unknown, Unwanted, Wanted
@@ -24,6 +24,7 @@ from services.ingest.opml import MAX_BYTES
 from services.ingest.poller import Poller
 from services.ingest.readers import reader_of
 from services.ingest.source import SourceTask
+from services.ingest.sources import Source
 from shared.errors import ConfigError, FeedloopError
 from shared.service import _failed, _http_error
 from tests.unit.ingest.conftest import NOW, World

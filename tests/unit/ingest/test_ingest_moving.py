@@ -9,11 +9,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from services.ingest.addresses import Allowed
-from services.ingest.config import FeedSource
 from services.ingest.fetch import Fetcher
 from services.ingest.health import row
 from services.ingest.readers.feed import FeedReader
 from services.ingest.source import SourceTask
+from services.ingest.sources import FeedSource
 from shared.events import SourcePolled
 from tests.unit.ingest.conftest import NOW, World, item, rss
 

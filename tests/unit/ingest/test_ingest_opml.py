@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.config import FeedSource
 from services.ingest.opml import NotOpml, read_opml, write_opml
+from services.ingest.sources import FeedSource
 from services.ingest.text import one_line
 
 

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from services.ingest.addresses import Allowed
-from services.ingest.config import FeedSource, IngestConfig, MboxSource, Source
+from services.ingest.config import IngestConfig
 from services.ingest.feeds import parse_feed
 from services.ingest.fetch import Fetcher
 from services.ingest.hosts import Turn, Turns
@@ -23,6 +23,7 @@ from services.ingest.poller import Poller
 from services.ingest.readers.feed import FeedReader
 from services.ingest.schedule import Schedule
 from services.ingest.source import SourceTask, kind_of
+from services.ingest.sources import FeedSource, MboxSource, Source
 from shared.events import SourceRef
 from tests.unit.ingest.conftest import World, item, rss
 

@@ -71,6 +71,16 @@ def test_a_branch_is_computed_as_the_prompt_of_its_own(tmp_path: Path, tokenizer
     assert seen == 6
 
 
+def test_every_listed_label_is_marked_with_whether_it_fits(tmp_path: Path, tokenizer: Any) -> None:
+    asked = listed("topic", "crude oil", ["grain", "interest rates", "oil and gas"], "", "Barrels.", random.Random(4))
+    folder = cache(tmp_path, tokenizer, [("label", False, [asked])], ["Some prose. " * 400])
+    batch = Batches(folder, tokenizer.pad_token_id, 1, 3).draw("label")
+    assert asked.task
+    marked = {mark: set(tokenizer.decode(batch.inputs[0][batch.fits[0] == mark]).split()) for mark in (rows.FITS, rows.UNFIT)}
+    assert marked[rows.FITS] == set(asked.answer.split())
+    assert marked[rows.UNFIT] == {word for label in asked.task.labels if label != asked.answer for word in label.split()}
+
+
 def test_positions_go_on_where_the_trunk_ends() -> None:
     assert positions_of(np.array([0, 0, 0, 1, 1, 2, 2, 2])).tolist() == [0, 1, 2, 3, 4, 3, 4, 5]
 

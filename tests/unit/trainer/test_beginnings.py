@@ -1,0 +1,91 @@
+"""What the bundled model begins with: its pieces, what they mean, and the weights of an earlier model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from services.trainer.runs import embeddings, make_tokenizer
+from services.trainer.runs.pretrain import PRESETS, fitting, new_model, start_with
+
+MODEL = Path("deploy/model")
+
+
+@pytest.fixture(scope="module")
+def without_bare_words() -> Any:
+    """A tokenizer that has words after a space alone."""
+    from tokenizers import Tokenizer
+
+    whole = json.loads((MODEL / "tokenizer.json").read_text())
+    pieces = whole["model"]["vocab"]
+    last = max(pieces[piece] for pair in whole["model"]["merges"] for piece in ("".join(pair),))
+    whole["model"]["vocab"] = {piece: n for piece, n in pieces.items() if n <= last}
+    whole["model"]["ignore_merges"] = False
+    return make_tokenizer.as_fast(Tokenizer.from_str(json.dumps(whole)))
+
+
+def test_a_word_is_one_piece_with_a_space_and_without(without_bare_words: Any) -> None:
+    before = without_bare_words
+    after = make_tokenizer.as_fast(make_tokenizer.with_bare_words(before.backend_tokenizer))
+    assert len(before.encode("hockey")) > 1 == len(before.encode(" hockey"))
+    assert len(after.encode("hockey")) == 1 == len(after.encode(" hockey"))
+    text = 'Labels: hockey, money markets\nHockey is played in Oulu, naïvely. {"entities":["Microsoft"]}'
+    assert after.decode(after.encode(text)) == text
+    ids = after.get_vocab()
+    assert all(ids[piece] == n for piece, n in before.get_vocab().items())  # what there was keeps its number
+
+
+def test_weights_of_an_earlier_model_are_taken_over(tmp_path: Path, without_bare_words: Any) -> None:
+    before, preset = without_bare_words, PRESETS["tiny"]
+    after = make_tokenizer.as_fast(make_tokenizer.with_bare_words(before.backend_tokenizer))
+    old = new_model(preset, len(before), before.eos_token_id, before.pad_token_id)
+    old.save_pretrained(tmp_path)
+    make_tokenizer.save(before, tmp_path)
+    new = new_model(preset, len(after), after.eos_token_id, after.pad_token_id)
+    start_with(tmp_path, new, after)
+    table, theirs = new.model.embed_tokens.weight, old.model.embed_tokens.weight
+    assert torch.equal(table[: len(before)], theirs)
+    assert torch.equal(table[after.encode("hockey")[0]], theirs[before.encode(" hockey")[0]])
+    ids = torch.tensor([before.encode("The bank of the river.")])
+    with torch.inference_mode():
+        assert torch.allclose(new(ids).logits[..., : len(before)], old(ids).logits, atol=1e-5)
+
+
+def test_a_model_with_other_pieces_is_refused(tmp_path: Path, without_bare_words: Any) -> None:
+    before, preset = without_bare_words, PRESETS["tiny"]
+    old = new_model(preset, len(before), before.eos_token_id, before.pad_token_id)
+    old.save_pretrained(tmp_path)
+    make_tokenizer.save(before, tmp_path)
+    before = AutoTokenizer.from_pretrained(tmp_path)
+    before.add_tokens(["qwxyzzy"])
+    with pytest.raises(ValueError, match="knows no piece 'qwxyzzy'"):
+        start_with(tmp_path, new_model(preset, len(before), 1, 0), before)
+
+
+def test_pieces_learn_to_mean_what_the_texts_with_them_mean() -> None:
+    """Texts of two kinds of words lie at two places; in the end each kind of word means its place, and words of all texts weigh less."""
+    chance = np.random.default_rng(0)
+    places = chance.normal(size=(2, 384))
+    texts, vectors = [], []
+    for n in range(800):
+        kind = n % 2
+        texts.append([*(kind * 10 + chance.integers(0, 10, 6)), *([20] * 6)])
+        vectors.append(places[kind] + 0.3 * chance.normal(size=384))
+    words = 0.05 * chance.normal(size=(21, 384))
+    meaning, weight = embeddings.meanings(texts, np.array(vectors), 100, words, np.full(21, 1 / 21), rounds=150)
+    alike = meaning @ meaning.T
+    assert float(alike[:10, :10].mean()) > 0.4 > 0 > float(alike[:10, 10:20].mean())
+    assert float(weight[20]) < float(weight[:20].mean()) - 0.5
+    assert torch.allclose(meaning.norm(dim=1), torch.ones(21), atol=1e-4)
+
+
+def test_fitting_is_worst_where_wrong_labels_seem_right() -> None:
+    wanted = torch.tensor([[0, 1, 1, 2, 0]])
+    right, unsure, wrong = (float(fitting(torch.tensor([[9.0, *values, -9.0]]), wanted)) for values in ((-5, -5, 5), (0, 0, 0), (5, 5, -5)))
+    assert right < 0.01
+    assert unsure == pytest.approx(0.6931, abs=1e-3)
+    assert wrong > 4.9
