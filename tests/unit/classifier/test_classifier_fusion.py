@@ -265,7 +265,7 @@ def test_the_property_fails_of_a_fusion_that_is_wrong(mutation: str) -> None:
         find(
             st.fixed_dictionaries(anything),
             lambda said: is_outvoted(wrong, **said) != "",
-            settings=settings(max_examples=500, phases=[Phase.generate], derandomize=True, database=None, deadline=None),
+            settings=settings(max_examples=5000, phases=[Phase.generate], derandomize=True, database=None, deadline=None),
         )
     except NoSuchExample:
         pytest.fail("the property holds for the wrong fusion too, so it proves nothing")
