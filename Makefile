@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo up test check fuzz bench bench-ingest bench-model bench-learning bench-encoder bench-scaling clean
+.PHONY: help setup demo up test check fuzz bench bench-ingest bench-model bench-classifier bench-learning bench-encoder bench-scaling clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -47,6 +47,9 @@ bench-ingest: setup ## reading beside feedparser and email alone, a large mbox, 
 
 bench-model: setup ## how good the bundled model is, through the real engine, into docs/model.md (10 minutes)
 	@$(PY) -m tests.bench.model
+
+bench-classifier: setup ## how good the verdicts are, on sets of others, hand-written messages and noise, into docs/classifier.md (15 minutes)
+	@$(PY) -m tests.bench.classifier
 
 bench-learning: setup ## how many corrections teach the bundled model a new convention, into docs/model.md and docs/learning-curve.png (an hour)
 	@$(PY) -m tests.bench.learning

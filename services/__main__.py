@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from deploy import SERVICES
 from deploy.local.errors import LocalError
+from deploy.local.rules import app as rules_app
 from deploy.local.sources import app as sources_app
 from shared.errors import FeedloopError, one_line
 
@@ -18,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 models_app = typer.Typer(no_args_is_help=True, help="What is live, offer an adapter to the gate, roll back.")
 app.add_typer(models_app, name="models")
 app.add_typer(sources_app, name="sources")
+app.add_typer(rules_app, name="rules")
 Profile = Annotated[str, typer.Option(help="which state folder: `default` for `up`, `demo` for `demo`")]
 
 
@@ -34,11 +36,13 @@ def run(names: Annotated[list[str], typer.Argument(help=f"{', '.join(SERVICES)};
         return
     from importlib import import_module
 
+    from shared import taxonomy
     from shared.logs import configure
 
     name = wanted[0]
     settings = import_module(f"services.{name}.settings").Settings()
     configure(name, settings.log_level)
+    taxonomy.use(settings.labels)  # before anything is built: all of a service asks for label sets by name
 
     async def serve() -> None:  # built inside the loop: what is built may want it
         await import_module(f"services.{name}.app").build(settings).serve()
@@ -85,6 +89,25 @@ def ask(question: str, profile: Profile = "default") -> None:
     from deploy.local.commands import ask as put
 
     _talk(put(question, profile))
+
+
+@app.command()
+def classify(
+    texts: Annotated[list[str] | None, typer.Argument(help="the texts; without any they are read from --input or standard input")] = None,
+    input: Annotated[Path | None, typer.Option(help="a file: text, .jsonl ({text, title} a line) or .csv; `-` is standard input")] = None,
+    format: Annotated[str, typer.Option(help="auto (by the file's ending; text else), text (the whole is one), lines, jsonl, csv")] = "auto",
+    column: Annotated[str, typer.Option(help="the column, or JSON field, that holds the text; `text` if not given")] = "",
+    collection: Annotated[str, typer.Option(help="the label set: news, wellbeing, or one of yours")] = "news",
+    json: Annotated[bool, typer.Option("--json", help="a JSON object a line, with all probabilities")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="the words that mattered most to the neural head")] = False,
+    profile: Profile = "default",
+) -> None:
+    """Verdicts on texts, with the reasons, by rules and head of the running classifier. They sort texts for a person to read; they are no diagnosis."""
+    from deploy.local.classify import classify as judge
+    from deploy.local.texts import form_of, texts_of
+
+    given = texts_of(texts or [], input, form_of(format), column)
+    _talk(judge(given, collection, profile, as_json=json, explain=explain))
 
 
 @app.command()

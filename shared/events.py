@@ -12,7 +12,9 @@ from shared.records import Attachment as Attachment
 from shared.records import Link as Link
 from shared.records import ObjectRef as ObjectRef
 from shared.records import Record as Record
+from shared.records import RuleText as RuleText
 from shared.records import SourceRef as SourceRef
+from shared.records import Span as Span
 from shared.records import digest_of as digest_of
 
 Stage = Literal["provisional", "final", "corrected"]
@@ -67,8 +69,11 @@ class ModelStamp(Record):
 
 
 class LabelScore(Record):
+    """A label and its probability; `probabilities` of all labels where whoever answered gave them."""
+
     label: str
     probability: Probability
+    probabilities: dict[str, Probability] = {}
 
 
 class Metadata(Record):
@@ -101,16 +106,27 @@ class PartScore(Record):
     label: str
     probability: Probability
     why: str = ""
+    probabilities: dict[str, Probability] = Field(default={}, description="of all labels, as the part gave them, before calibration")
+    spans: list[Span] = Field(default=[], description="a rule's words, where they stand")
 
 
 class Decision(Record):
-    """The verdict for one task: the label, who decided, and why in words a person reads."""
+    """The verdict for one task: the label, who decided, and why in words a person reads.
+
+    Of a multi task `label` is the likeliest of `labels`, and empty where none holds. Of an ordinal task it is the median of the probabilities.
+    """
 
     label: str
     probability: Probability
     by: Literal["rule", "correction", "llm", "neural", "fusion", "default"]
     reasons: list[str]
     parts: list[PartScore] = []
+    labels: list[str] = Field(default=[], description="the labels that hold, of a multi task; any number")
+    probabilities: dict[str, Probability] = Field(default={}, description="of all labels; they add up to 1 save in a multi task")
+    expected_rank: float | None = Field(default=None, description="of an ordinal task: the mean place in its order of labels, from 0")
+    unsure: bool = Field(default=False, description="for a person to look at: more than one label is possible at the label set's error rate")
+    possible: list[str] = Field(default=[], description="the prediction set: the true label (of a multi task: all true ones) is among these")
+    mattered: list[Span] = Field(default=[], description="the words that mattered most, where they were asked for")
 
 
 class DocumentClassified(DocumentIngested):
@@ -126,6 +142,7 @@ class DocumentClassified(DocumentIngested):
     feedback_at: AwareDatetime | None = Field(default=None, description="time of the newest feedback the decision takes into account")
     rules_digest: str = ""
     head_digest: str = ""
+    fusion_digest: str = Field(default="", description="of the learned weights; empty where the parts are pooled uncalibrated")
 
     def supersedes(self, other: "DocumentClassified | None") -> bool:
         """True where this verdict should replace `other` for the same document, in whatever order the two arrive.
@@ -268,6 +285,22 @@ class ModelActivated(Event):
 
     def key(self) -> str:
         return f"{self.role}/{self.replica}"
+
+
+class RulesPublished(Event):
+    """The rules that every replica of the classifier should have in force. Compacted under one key: the newest record is what holds."""
+
+    digest: str = Field(description='digest of the files; "folder" asks each replica for those of its own folder')
+    files: list[RuleText] = []
+    files_ref: ObjectRef | None = Field(default=None, description="the files as a JSON list of {name, text}, where they are too large for the topic")
+    rules: int = Field(default=0, description="how many rules the files hold")
+    previous: str = Field(default="", description="digest of what was in force where it was published")
+    by: str = "anonymous"
+    reason: str = ""
+    published_at: AwareDatetime
+
+    def key(self) -> str:
+        return "rules"
 
 
 class SourcePolled(Event):

@@ -49,3 +49,20 @@ class Attachment(Record):
     type: str = Field(default="application/octet-stream", description="the media type that the mail names")
     size: int = Field(default=0, ge=0, description="bytes, decoded")
     note: str = ""
+
+
+class Span(Record):
+    """A place in the title or the text of a document, in characters (code points); `end` is the first after it."""
+
+    field: Literal["title", "text"]
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    words: str = ""
+    drop: float | None = Field(default=None, description="by how much the decided label's probability falls without these words")
+
+
+class RuleText(Record):
+    """One rule file, whole."""
+
+    name: str = Field(description="name of the file, without folder")
+    text: str

@@ -1,7 +1,7 @@
 """The model registry: immutable folders in the object store, named by the digest of what is in them, with the manifest written last.
 
 A model is `models/<role>/<digest>/…` and is there once its manifest.json is: a reader that finds none sees no model, whatever files lie there. Only
-safetensors and JSON are taken: nothing in a registry can run.
+safetensors, ONNX graphs and JSON are taken: they are data, and nothing in a registry can run on its own (an ONNX graph has the operators of its reader).
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from shared.errors import PermanentError, one_line
 from shared.events import digest_of
 from shared.objects import ObjectStore
 
-ALLOWED = (".safetensors", ".json")
+ALLOWED = (".safetensors", ".onnx", ".json")
+_KINDS = "safetensors, ONNX and JSON"
 MANIFEST = "manifest.json"
 
 
@@ -46,11 +47,11 @@ class Registry:
 
     def publish(self, folder: Path, role: str, base: str, facts: dict[str, Any] | None = None) -> Manifest:
         """Copy a folder's files into the registry, manifest last. Publishing the same files again changes nothing. Raises PermanentError for a file
-        that is neither safetensors nor JSON (a pickle can run code when it is read)."""
+        of another kind (a pickle can run code when it is read)."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
         for path in paths:
             if path.suffix not in ALLOWED:
-                raise PermanentError(f"{path.name}: a model is made of {' and '.join(ALLOWED)} files only")
+                raise PermanentError(f"{path.name}: a model is made of {_KINDS} files only")
         if not paths:
             raise PermanentError(f"{folder.name}: an empty folder is no model")
         files = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -72,7 +73,7 @@ class Registry:
         if manifest.role != role or manifest.digest != digest or _digest(role, manifest.base, manifest.files) != digest:
             raise PermanentError(f"the manifest of {name_of(role, digest)} is not what was published: its digest differs")
         if strange := [name for name in manifest.files if not name.endswith(ALLOWED) or ".." in name.split("/") or name.startswith("/")]:
-            raise PermanentError(f"{strange[0]}: a model is made of {' and '.join(ALLOWED)} files only")
+            raise PermanentError(f"{strange[0]}: a model is made of {_KINDS} files only")
         return manifest
 
     def fetch(self, role: str, digest: str) -> Path:

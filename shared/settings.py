@@ -1,5 +1,7 @@
 """Settings that every service shares. A service's own settings.py adds to them and is the only place that reads its environment."""
 
+from pathlib import Path
+
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -18,6 +20,7 @@ class ServiceSettings(BaseSettings):
     token: str = Field(default="", description="asked of every caller of the API; needed where http_host is not loopback")
     replica: str = Field(default="0", description="ordinal of this replica: with the service's name, its identity to Kafka")
     log_level: str = "info"
+    labels: Path | None = Field(default=None, description="your own label sets: a folder of files, or a YAML file with `label_sets:`")
 
     @model_validator(mode="after")
     def _open_doors_need_a_lock(self) -> "ServiceSettings":

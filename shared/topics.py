@@ -35,6 +35,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("training.finished.v1", events.TrainingFinished, partitions=1, retention_ms=FOREVER),
     Topic("models.published.v1", events.ModelPublished, partitions=1, compacted=True),
     Topic("models.activated.v1", events.ModelActivated, partitions=1, retention_ms=90 * DAY),
+    Topic("rules.published.v1", events.RulesPublished, partitions=1, compacted=True),
     Topic("sources.polled.v1", events.SourcePolled, partitions=1, compacted=True),
 )
 BY_EVENT = {topic.event: topic for topic in TOPICS}

@@ -18,6 +18,7 @@ from deploy.local.client import Client, addresses, running_profile
 from deploy.local.errors import LocalError
 from deploy.local.stack import BUNDLED_MODEL, Stack, service_argv
 from deploy.local.state import State
+from shared import taxonomy
 from shared.runner import Child, Supervisor
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -34,7 +35,9 @@ def stack_environment(config: Path) -> dict[str, str]:
     ours = {
         "FEEDLOOP_CONFIG": str(config.absolute()),
         "FEEDLOOP_ENCODER": str(ROOT / "build" / "encoder"),
-        "FEEDLOOP_HEAD": str(BUNDLED_MODEL / "heads" / "news"),
+        "FEEDLOOP_LABELS": str(config.absolute()),
+        "FEEDLOOP_HEAD": str(BUNDLED_MODEL / "heads"),
+        "FEEDLOOP_FUSION": str(BUNDLED_MODEL / "fusion"),
     }
     return {name: os.environ.get(name) or value for name, value in ours.items()}
 
@@ -64,6 +67,7 @@ async def up(config: Path, profile: str) -> None:
     """Everything on the user's own sources, until Ctrl-C."""
     if not config.exists():
         raise LocalError(f"there is no {config}: copy feedloop.example.yaml to it and name your feeds and mailboxes")
+    taxonomy.read(Path(os.environ.get("FEEDLOOP_LABELS") or config))  # before a minute of starting: label sets that are wrong stop every service
     state = State(profile)
     with out.status("starting Kafka, the engine and six services (the engine takes about a minute) …"):
         stack = Stack(state, say=say, env=stack_environment(config), prepare=make_topics)

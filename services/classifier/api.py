@@ -3,15 +3,18 @@
 import asyncio
 
 from pydantic import BaseModel, Field, model_validator
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from services.classifier.decide import Decider
+from services.classifier.decide import Decider, Neural
 from services.classifier.live_head import LiveHead
+from services.classifier.mattered import mattered
 from shared.service import Json, body
 
 MOST_ITEMS = 256
+MOST_EXPLAINED = 16  # each is encoded up to 31 times
 
 
 class Item(BaseModel):
@@ -44,32 +47,42 @@ class Api:
         return [Route("/api/classify", self.classify, methods=["POST"]), Route("/api/rules", self.rules)]
 
     async def classify(self, request: Request) -> Response:
-        """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules and head."""
+        """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules and head.
+        With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names the tasks that say a safety label."""
         asked = await body(request, ClassifyRequest)
+        explain = request.query_params.get("explain", "") not in ("", "0", "false")
         items = asked.items or [Item(text=asked.text or "", title=asked.title)]
-        results = await asyncio.to_thread(self._classify, items, asked.collection)
+        if explain and len(items) > MOST_EXPLAINED:
+            raise HTTPException(422, f"items: at most {MOST_EXPLAINED} at once with explain, and these are {len(items)}")
+        results = await asyncio.to_thread(self._classify, items, asked.collection, explain)
         return Json({"items": results} if asked.items else results[0])
 
-    def _classify(self, items: list[Item], collection: str) -> list[dict[str, object]]:
+    def _classify(self, items: list[Item], collection: str, explain: bool) -> list[dict[str, object]]:
         scored = self.head.score([(item.title, item.text) for item in items], collection)
-        return [
-            {
-                "decision": self.decider.text(item.title, item.text, collection, neural),
-                "rules_digest": self.decider.rulebook.rules.digest,
-                "head_digest": neural.digest,
-            }
-            for item, neural in zip(items, scored, strict=True)
-        ]
+        return [self._one(item, collection, neural, explain) for item, neural in zip(items, scored, strict=True)]
+
+    def _one(self, item: Item, collection: str, neural: Neural, explain: bool) -> dict[str, object]:
+        verdict = self.decider.text(item.title, item.text, collection, neural)
+        decision = verdict.decision
+        if explain:
+            spans = mattered(item.title, item.text, decision, lambda texts: self.head.compare(texts, collection))
+            decision = {task: one.model_copy(update={"mattered": spans.get(task, [])}) for task, one in decision.items()}
+        labels = self.decider.labels(collection)
+        grave = [task for task, one in decision.items() if any(labels.tasks[task].severity(label) for label in one.labels or [one.label])]
+        return {**vars(verdict), "decision": decision, "safety": grave, "collection": labels.collection}
 
     async def rules(self, _: Request) -> Response:
         """What is in force, and why the newest edit is not, where it is not."""
         book = self.decider.rulebook
-        head = self.head.head
         return Json(
             {
                 "digest": book.rules.digest,
                 "count": len(book.rules),
+                "source": book.source,
                 "problems": [book.problem] if book.problem else [],
-                "head": {"digest": head.digest if head else "", "problem": self.head.problem},
+                "warnings": book.rules.warnings,
+                "expired": book.rules.expired(),
+                "head": {"digests": self.head.digests(), "problem": self.head.problem},
+                "fusion": {"digests": self.decider.fusions.digests(), "problem": self.decider.fusions.problem},
             }
         )

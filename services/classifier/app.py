@@ -3,16 +3,18 @@
 import asyncio
 
 from services.classifier.api import Api
+from services.classifier.calibration import Fusions
 from services.classifier.decide import Decider
 from services.classifier.handlers import Handlers
 from services.classifier.live_head import LiveHead
 from services.classifier.overlay import Overlay
+from services.classifier.rule_desk import RuleDesk
 from services.classifier.rulebook import RuleBook
 from services.classifier.settings import Settings
 from shared.bus import Bus
 from shared.clock import utc_now
 from shared.encoder import Encoder
-from shared.events import DocumentEnriched, DocumentIngested, FeedbackGiven, ModelPublished
+from shared.events import DocumentEnriched, DocumentIngested, FeedbackGiven, ModelPublished, RulesPublished
 from shared.objects import ObjectStore
 from shared.registry import Registry
 from shared.service import Service
@@ -21,15 +23,26 @@ from shared.taxonomy import label_set
 
 def build(settings: Settings) -> Service:
     bus = Bus(settings.kafka_bootstrap_servers, "classifier", settings.replica)
-    registry = Registry(ObjectStore(settings.objects), settings.models_cache)
-    head = LiveHead(Encoder(settings.encoder), settings.head, registry, f"classifier-{settings.replica}", utc_now)
-    decider = Decider(RuleBook(settings.rules, label_set), Overlay(), label_set)
+    store = ObjectStore(settings.objects)
+    registry = Registry(store, settings.models_cache)
+    head = LiveHead(
+        Encoder(settings.encoder, settings.encoder_threads),
+        settings.head,
+        registry,
+        f"classifier-{settings.replica}",
+        utc_now,
+        settings.encoder_threads,
+    )
+    book = RuleBook(settings.rules, label_set)
+    desk = RuleDesk(book, store, bus, utc_now)
+    decider = Decider(book, Overlay(), label_set, Fusions(settings.fusion))
     handlers = Handlers(decider, head, bus)
     bus.handle(DocumentIngested, handlers.on_document_ingested, at_once=settings.at_once)
     bus.handle(DocumentEnriched, handlers.on_document_enriched, at_once=settings.at_once)
     bus.handle(FeedbackGiven, handlers.on_feedback_given)
     bus.project(FeedbackGiven, handlers.remember)
     bus.project(ModelPublished, handlers.on_model_published)
+    bus.project(RulesPublished, desk.on_rules_published)
 
     async def prepare() -> None:
         await asyncio.to_thread(head.start)
@@ -38,7 +51,7 @@ def build(settings: Settings) -> Service:
         "classifier",
         settings,
         bus,
-        routes=Api(decider, head).routes(),
+        routes=[*Api(decider, head).routes(), *desk.routes()],
         background=[handlers.keep_head, handlers.keep_rules],
         prepare=prepare,
     )

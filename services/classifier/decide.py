@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from services.classifier.calibration import Fusions, calibration
 from services.classifier.fusion import Correction, decide
 from services.classifier.overlay import Overlay
 from services.classifier.rulebook import RuleBook
 from services.classifier.rules import RuleSet
 from shared.events import Decision, DocumentClassified, DocumentEnriched, DocumentIngested, LabelScore, Stage
+from shared.pooling import FusionFile
 from shared.taxonomy import LabelSet
 
 
@@ -23,11 +25,30 @@ class Neural:
     digest: str = ""
 
 
-class Decider:
-    """Holds the rules and the overlay; the head's scores are handed in, because making them takes a thread."""
+@dataclass(frozen=True)
+class _Voices:
+    """What head and language model say of one text, and the digests of the weights that said it."""
 
-    def __init__(self, rulebook: RuleBook, overlay: Overlay, labels: Callable[[str], LabelSet]) -> None:
-        self.rulebook, self.overlay, self.labels = rulebook, overlay, labels
+    neural: Neural
+    verdict: Mapping[str, LabelScore]
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decisions on a bare text, and the digests of what they rest on; empty where a part is missing."""
+
+    decision: dict[str, Decision]
+    rules_digest: str
+    head_digest: str
+    fusion_digest: str
+
+
+class Decider:
+    """Holds the rules, the learned weights and the overlay; the head's scores are handed in, because making them takes a thread."""
+
+    def __init__(self, rulebook: RuleBook, overlay: Overlay, labels: Callable[[str], LabelSet], fusions: Fusions | None = None) -> None:
+        self.rulebook, self.overlay, self.labels, self.fusions = rulebook, overlay, labels, fusions or Fusions()
 
     def document(self, document: DocumentIngested, neural: Neural, feedback_at: datetime | None = None) -> DocumentClassified:
         """The verdict on an ingested, enriched or already classified document. `feedback_at` is the time of the feedback that asks for it, if one
@@ -35,7 +56,10 @@ class Decider:
         verdict, as_of, stage = _reading(document)
         corrections = self.overlay.corrections(document)
         rules = self.rulebook.rules  # once: a reload in between must not mix two digests
-        decision = self._decide(rules, document.title, document.text, document.collection, neural, verdict, corrections)
+        fusion = self.fusions.of(self.labels(document.collection).collection)
+        adapter = document.model.adapter if isinstance(document, DocumentEnriched | DocumentClassified) and document.model else ""
+        said = _Voices(neural, verdict, {"llm": adapter, "neural": neural.digest})
+        decision = self._decide(rules, fusion, document.title, document.text, document.collection, said, corrections, document.received_at)
         times = [time for time in (feedback_at, self.overlay.newest(document)) if time]
         fields = {name: getattr(document, name) for name in DocumentClassified.model_fields if hasattr(document, name)}
         return DocumentClassified(
@@ -47,26 +71,41 @@ class Decider:
                 "feedback_at": max(times, default=None),
                 "rules_digest": rules.digest,
                 "head_digest": neural.digest,
+                "fusion_digest": fusion.digest if fusion else "",
             }
         )
 
-    def text(self, title: str, text: str, collection: str, neural: Neural) -> dict[str, Decision]:
+    def text(self, title: str, text: str, collection: str, neural: Neural) -> Verdict:
         """The decisions on a bare text, by rules and head; no correction is looked up."""
-        return self._decide(self.rulebook.rules, title, text, collection, neural, {}, {})
+        rules, fusion = self.rulebook.rules, self.fusions.of(self.labels(collection).collection)
+        decision = self._decide(rules, fusion, title, text, collection, _Voices(neural, {}, {"neural": neural.digest}), {})
+        return Verdict(decision, rules.digest, neural.digest, fusion.digest if fusion else "")
 
     def _decide(
         self,
         rules: RuleSet,
+        fusion: FusionFile | None,
         title: str,
         text: str,
         collection: str,
-        neural: Neural,
-        verdict: Mapping[str, LabelScore],
+        voices: "_Voices",
         corrections: Mapping[str, Correction],
+        at: datetime | None = None,
     ) -> dict[str, Decision]:
+        """`at` decides which rules are in force, if not given now: a document's own time, so that a replay finds the same ones."""
         labels = self.labels(collection)
-        hits = rules.hits(title, text, labels)
-        decided = {name: decide(task, hits, corrections.get(name), verdict.get(name), neural.scores.get(name)) for name, task in labels.tasks.items()}
+        hits = rules.hits(title, text, labels, at)
+        decided = {
+            name: decide(
+                task,
+                hits,
+                corrections.get(name),
+                voices.verdict.get(name),
+                voices.neural.scores.get(name),
+                calibration(fusion, labels, name, voices.digests),
+            )
+            for name, task in labels.tasks.items()
+        }
         return {name: decision for name, decision in decided.items() if decision}
 
 

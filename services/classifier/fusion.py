@@ -1,39 +1,23 @@
 """One task's decision out of what its parts said.
 
-In this order, the first that speaks decides: a block-list safety rule; a person's correction; an allow or plain rule; the pooled LLM and neural
-head; the task's default. A block-list hit is never lowered: a correction may only raise it.
-
-Pooling is log-linear: score(label) = sum of w(part) * log p(part, label), over the parts that are there, weights made to add up to 1, then softmax.
-The LLM names one label with a probability; what is left is spread evenly over the others. A label that the head was never taught (this desk's own)
-counts as log(1 / number of labels) in the head's voice, so that the head neither proposes nor forbids it.
+In this order, the first that speaks decides: a block-list safety rule; a person's correction; a plain rule; the pooled LLM and neural head
+(services.classifier.pooled); the task's default. A block-list hit is never lowered: a correction may only raise it. A plain rule does not lower a safety
+label that the others say: doubt goes to the person. An allow rule takes back the labels that it `clears`, of plain rules (services.classifier.rules), of
+the LLM and the head, and of the default, and says its own instead. Of a multi task each label is decided on its own, in the same order
+(services.classifier.several).
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from services.classifier.pooled import Calibration, doubts, expected_rank, pooled
 from services.classifier.rules import Hit
+from services.classifier.said import Correction as Correction
+from services.classifier.said import Said, bounded
+from services.classifier.several import decide_each
 from shared.events import Decision, LabelScore, PartScore
 from shared.taxonomy import Task
 
-LLM_WEIGHT = 0.75  # chosen by hand for now: the LLM learns from corrections within minutes, the head much later
-LLM_WEIGHTS = {"sentiment": 0.4, "urgency": 0.4}  # where the bundled LLM is the weaker of the two before any correction (docs/model.md)
-LEAST = 1e-6  # a probability of 0 would forbid a label whatever the other part says
-DIGITS = 6
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What a person said the label is. `of_this` is False where the correction was given on another text that tells the same."""
-
-    label: str
-    why: str = ""
-    by: str = "anonymous"
-    of_this: bool = True
-
-    def reason(self) -> str:
-        where = "" if self.of_this else " on the same story or a near-duplicate"
-        return f"corrected to {self.label} by {self.by}{where}{': ' + self.why if self.why else ''}"
+UNCALIBRATED = Calibration()
 
 
 def decide(
@@ -42,80 +26,59 @@ def decide(
     correction: Correction | None = None,
     llm: LabelScore | None = None,
     neural: Mapping[str, float] | None = None,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Decision | None:
-    """The decision on one task, None where no part speaks and the task has no default. Hits on other tasks and parts that the task does not
-    ask are left out; so are answers that are no label of the task. Labels of a safety task stand in order of severity."""
-    severity = {label: place for place, label in enumerate(task.labels)}
-    spoken = [hit for hit in hits if hit.rule.task == task.name and hit.rule.label in severity] if "rule" in task.parts or task.safety else []
-    if correction and correction.label not in severity:
-        correction = None
-    if llm and ("llm" not in task.parts or llm.label not in severity):
-        llm = None
-    known = {label: p for label, p in (neural or {}).items() if label in severity} if "neural" in task.parts else {}
-    parts = _parts(spoken, correction, llm, known)
-
-    blocks = [hit for hit in spoken if hit.rule.kind == "block"]
+    """The decision on one task, None where no part speaks and the task has no default. Hits on other tasks and parts that the task does not ask are left
+    out; so are answers that are no label of the task. Without learned weights the parts are pooled by hand-set ones, and the reasons say so."""
+    said = Said.of(task, hits, correction, llm, neural)
+    if task.kind == "multi":
+        return decide_each(task, said, calibration)
+    parts, correction = said.parts(), said.correction
+    blocks = [hit for hit in said.hits if hit.rule.kind == "block"]
     if blocks:
-        block = min(blocks, key=lambda hit: (-severity[hit.rule.label], -hit.rule.priority, hit.rule.id))
-        if correction is None or severity[correction.label] <= severity[block.rule.label]:
+        block = min(blocks, key=lambda hit: (-task.severity(hit.rule.label), -hit.rule.priority, hit.rule.id))
+        if correction is None or task.severity(correction.label) <= task.severity(block.rule.label):
             reasons = [block.reason(), *([f"{correction.reason()}: not followed, a safety rule stands above it"] if correction else [])]
-            return Decision(label=block.rule.label, probability=1.0, by="rule", reasons=reasons, parts=parts)
+            return _settled(block.rule.label, "rule", reasons, parts)
     if correction:
-        return Decision(label=correction.label, probability=1.0, by="correction", reasons=[correction.reason()], parts=parts)
-    if spoken:
-        rule = min(spoken, key=lambda hit: (-hit.rule.priority, hit.rule.kind != "allow", hit.rule.id))
-        return Decision(label=rule.rule.label, probability=1.0, by="rule", reasons=[rule.reason()], parts=parts)
-    if llm or known:
-        return _pooled(task, llm, known, parts)
+        return _settled(correction.label, "correction", [correction.reason()], parts)
+    if plain := [hit for hit in said.hits if hit.rule.kind == "plain"]:
+        rule = min(plain, key=lambda hit: (-hit.rule.priority, hit.rule.id))
+        others = _without_rules(task, said, parts, calibration)
+        if others and task.severity(others.label) > task.severity(rule.rule.label):
+            return others.model_copy(update={"reasons": [*others.reasons, f"{rule.reason()}: {rule.rule.label} does not lower a safety label"]})
+        return _settled(rule.rule.label, "rule", [rule.reason()], parts)
+    found = _without_rules(task, said, parts, calibration)
+    for allow in sorted((hit for hit in said.hits if hit.rule.kind == "allow"), key=lambda hit: (-hit.rule.priority, hit.rule.id)):
+        label = allow.rule.label
+        if found is None or found.label in (label, *(allow.rule.clears or task.labels)):
+            against = (
+                [] if found is None or found.label == label else [f"{found.label}, which the others say ({found.probability:.0%}), is cleared by it"]
+            )
+            return _settled(label, "rule", [allow.reason(), *against], parts)
+    return found
+
+
+def _without_rules(task: Task, said: Said, parts: list[PartScore], calibration: Calibration) -> Decision | None:
+    """What language model and head say together, else the default."""
+    if said.voices:
+        found = pooled(task, said, calibration)
+        return Decision(
+            label=found.label,
+            probability=bounded(found.chances[found.label]),
+            by=found.by,
+            reasons=[*found.reasons, *doubts(task, found.label, found.doubtful)],
+            parts=parts,
+            probabilities=found.probabilities(),
+            expected_rank=expected_rank(task, found.chances),
+            unsure=bool(found.doubtful),
+            possible=found.possible,
+        )
     if task.default:
         part = PartScore(part="default", label=task.default, probability=1.0)
-        return Decision(label=task.default, probability=1.0, by="default", reasons=["nothing speaks against the default"], parts=[part])
+        return _settled(task.default, "default", ["nothing speaks against the default"], [part])
     return None
 
 
-def pool(labels: Sequence[str], llm: LabelScore | None, neural: Mapping[str, float], llm_weight: float = LLM_WEIGHT) -> dict[str, float]:
-    """Probability of each label that a part can answer with, adding up to 1. Without the LLM those are the head's labels alone."""
-    weights = {part: weight for part, weight, there in (("llm", llm_weight, llm), ("neural", 1 - llm_weight, neural)) if there}
-    total = sum(weights.values())
-    floor = math.log(1 / len(labels))
-    scores = {}
-    for label in labels if llm else [label for label in labels if label in neural]:
-        score = 0.0
-        if llm:
-            p = llm.probability if label == llm.label else (1 - llm.probability) / (len(labels) - 1)
-            score += weights["llm"] / total * math.log(max(p, LEAST))
-        if neural:
-            score += weights["neural"] / total * (math.log(max(neural[label], LEAST)) if label in neural else floor)
-        scores[label] = score
-    top = max(scores.values())
-    mass = {label: math.exp(score - top) for label, score in scores.items()}
-    return {label: value / sum(mass.values()) for label, value in mass.items()}
-
-
-def _pooled(task: Task, llm: LabelScore | None, neural: Mapping[str, float], parts: list[PartScore]) -> Decision:
-    chances = pool(list(task.labels), llm, neural, LLM_WEIGHTS.get(task.name, LLM_WEIGHT))
-    label = max(chances, key=lambda name: chances[name])  # the first in the task's order where two are equal
-    said = []
-    if llm:
-        said.append(f"the language model says {llm.label} ({llm.probability:.0%})")
-    if neural:
-        best = max(neural, key=lambda name: neural[name])
-        said.append(f"the neural head says {best} ({neural[best]:.0%})")
-        if label not in neural:
-            said.append(f"the head was never taught {label}")
-    if llm and neural:
-        said.append(f"together {label} ({chances[label]:.0%})")
-        return Decision(label=label, probability=round(chances[label], DIGITS), by="fusion", reasons=said, parts=parts)
-    return Decision(label=label, probability=round(chances[label], DIGITS), by="llm" if llm else "neural", reasons=said, parts=parts)
-
-
-def _parts(hits: Sequence[Hit], correction: Correction | None, llm: LabelScore | None, neural: Mapping[str, float]) -> list[PartScore]:
-    parts = [PartScore(part="rule", label=hit.rule.label, probability=1.0, why=hit.reason()) for hit in hits]
-    if correction:
-        parts.append(PartScore(part="correction", label=correction.label, probability=1.0, why=correction.why))
-    if llm:
-        parts.append(PartScore(part="llm", label=llm.label, probability=round(llm.probability, DIGITS)))
-    if neural:
-        best = max(neural, key=lambda name: neural[name])
-        parts.append(PartScore(part="neural", label=best, probability=round(min(neural[best], 1.0), DIGITS)))
-    return parts
+def _settled(label: str, by: str, reasons: list[str], parts: list[PartScore]) -> Decision:
+    return Decision.model_validate({"label": label, "probability": 1.0, "by": by, "reasons": reasons, "parts": parts, "possible": [label]})

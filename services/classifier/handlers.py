@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 
 from services.classifier.decide import Decider
-from services.classifier.live_head import ROLE, LiveHead
+from services.classifier.live_head import LiveHead, is_head
 from shared import metrics
 from shared.bus import Bus
 from shared.errors import PermanentError, TransientError
@@ -22,7 +22,7 @@ class Handlers:
     def __init__(self, decider: Decider, head: LiveHead, bus: Bus) -> None:
         self.decider, self.head, self.bus = decider, head, bus
         self.ready = asyncio.Event()  # the overlay has caught up, and the head that was live is live again
-        self._wanted: ModelPublished | None = None
+        self._wanted: dict[str, ModelPublished] = {}  # by role: what is yet to be brought about
         self._changed = asyncio.Event()
 
     async def on_document_ingested(self, document: DocumentIngested) -> list[DocumentClassified]:
@@ -50,31 +50,34 @@ class Handlers:
 
     def on_model_published(self, event: ModelPublished) -> None:
         """Note which head is wanted; `keep_head` brings it about."""
-        if event.role == ROLE:
-            self._wanted = event
+        if is_head(event.role):
+            self._wanted[event.role] = event
             self._changed.set()
 
     async def keep_head(self) -> None:
-        """Catch up, bring about the wanted head, report it. Runs as long as the service."""
+        """Catch up, bring about the wanted heads, report each. Runs as long as the service."""
         await self.bus.caught_up()
         while True:
             self._changed.clear()
-            if wanted := self._wanted:
+            for role in sorted(self._wanted):
+                wanted = self._wanted.pop(role)
                 try:
                     await self.bus.publish(await self.head.activate(wanted))
                 except TransientError as error:
-                    log.warning("head.waiting", reason=str(error))
-                    self.ready.set()  # the old head decides meanwhile
-                    await asyncio.sleep(LOOK_EVERY_S)
-                    continue
-            self.ready.set()
-            await self._changed.wait()
+                    log.warning("head.waiting", role=role, reason=str(error))
+                    self._wanted.setdefault(role, wanted)  # unless a newer one came meanwhile
+            self.ready.set()  # where one waits, the old head decides meanwhile
+            if self._wanted:
+                await asyncio.sleep(LOOK_EVERY_S)
+            else:
+                await self._changed.wait()
 
     async def keep_rules(self) -> None:
-        """Put edited rules in force. Runs as long as the service."""
+        """Put edited rules and learned weights in force. Runs as long as the service."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await asyncio.to_thread(self.decider.rulebook.refresh)
+            await asyncio.to_thread(self.decider.fusions.refresh)
 
     async def _decide(self, document: DocumentIngested, feedback_at: datetime | None = None) -> DocumentClassified:
         await self.ready.wait()

@@ -1,28 +1,61 @@
-"""Linear softmax heads on the sentence vector: a few kilobytes of weights in safetensors, read by numpy, no torch."""
+"""A neural head: a small ONNX graph on the encoder's vectors that gives a probability for each label of each task of one collection. No torch.
+
+A head is a folder of two files: head.onnx, which reads `pooled` [n, 384], or `tokens` [n, length, 384] and `mask` [n, length], or in the place of `tokens`
+`early`, which is what the tokens were a few layers before (for a head that has layers of its own), and gives one output
+`says.<task>` a task, [n, labels]; and head.json, which says what the graph was trained for. services.trainer.runs.train_head writes both.
+"""
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from shared.encoder import DIMS, Read
 from shared.errors import PermanentError, one_line
+from shared.taxonomy import LabelSet
 
-DIMS = 384
 READ_CHARS = 1000  # characters of title and text that a head reads: the encoder takes 256 word pieces
-WEIGHTS, CARD = "head.safetensors", "head.json"
+GRAPH, CARD = "head.onnx", "head.json"
+MOST_BYTES = 64 * 1024 * 1024
+Scores = dict[str, dict[str, float]]  # task -> label -> probability
+Floats = NDArray[np.float32]
+
+
+class Vectors(Protocol):
+    """shared.encoder.Encoder, or anything that reads texts like it. `digest` names what makes the vectors."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def read(self, texts: Sequence[str], batch: int = ...) -> Iterator[Read]: ...
 
 
 class HeadCard(BaseModel):
-    """head.json: which collection the head speaks for, and the order of the labels of each task."""
+    """head.json: the collection that the head speaks for, what it reads, and the kind and the labels, in the graph's order, of each task."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    format: Literal[2]
     collection: str
-    encoder: str
+    kind: str
+    reads: Literal["pooled", "tokens", "early"]
+    encoder: str  # shared.encoder.Encoder.digest of what it was trained on
     tasks: dict[str, list[str]]
+    kinds: dict[str, Literal["single", "multi", "ordinal"]]
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "HeadCard":
+        if not self.tasks or set(self.tasks) != set(self.kinds):
+            raise ValueError("it must name one task at least, and the kind of each")
+        for task, labels in self.tasks.items():
+            if len(set(labels)) != len(labels) or len(labels) < (1 if self.kinds[task] == "multi" else 2):
+                raise ValueError(f"task {task!r} needs two different labels at least")
+        return self
 
 
 def head_text(title: str, text: str) -> str:
@@ -33,54 +66,113 @@ def head_text(title: str, text: str) -> str:
 
 
 class Head:
-    """The heads of one collection. `digest` names the weights. Build it by `load`."""
+    """The head of one collection, checked. `digest` names its files. Build it by `load`. Safe to share between threads."""
 
-    def __init__(self, card: HeadCard, weights: Mapping[str, NDArray[np.float32]], digest: str) -> None:
-        self.card, self.digest = card, digest
-        self._tasks = {task: (weights[f"{task}.weight"].T.copy(), weights[f"{task}.bias"]) for task in card.tasks}
+    def __init__(self, card: HeadCard, session: Any, digest: str) -> None:
+        self.card, self.digest, self._session = card, digest, session
 
     @classmethod
-    def load(cls, folder: Path, digest: str = "") -> "Head":
-        """Read and check a head's folder; without `digest` it is the SHA-256 of the files. Raises PermanentError naming what is wrong."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
+    def load(cls, folder: Path, digest: str = "", threads: int = 1) -> "Head":
+        """Read a head's folder and try the graph on made-up vectors; without `digest` it is the SHA-256 of the files. `threads` bounds the cores of one
+        call. Raises PermanentError naming what is wrong."""
         try:
-            data, text = (folder / WEIGHTS).read_bytes(), (folder / CARD).read_bytes()
-            card, weights = HeadCard.model_validate_json(text), load(data)
+            text = (folder / CARD).read_bytes()
+            card = _card(text)
+            if (folder / GRAPH).stat().st_size > MOST_BYTES:
+                raise PermanentError(f"{GRAPH} is larger than {MOST_BYTES >> 20} MB: that is no head")
+            data = (folder / GRAPH).read_bytes()
         except OSError as error:
             raise PermanentError(f"no head in {folder.name}: {error.strerror}: {Path(str(error.filename)).name}") from error
-        except ValidationError as error:
-            raise PermanentError(f"{CARD}: {one_line(error)}") from error
-        except SafetensorError as error:
-            raise PermanentError(f"{WEIGHTS} is no safetensors file: {one_line(error)}") from error
-        if not card.tasks:
-            raise PermanentError(f"{CARD} names no task")
-        for task, labels in card.tasks.items():
-            _check(task, labels, weights)
-        return cls(card, weights, digest or hashlib.sha256(text + data).hexdigest())
+        head = cls(card, _session(data, threads), digest or hashlib.sha256(text + data).hexdigest())
+        head._try()
+        return head
 
-    def probabilities(self, vectors: NDArray[np.float32]) -> list[dict[str, dict[str, float]]]:
-        """For each vector [n, DIMS]: task -> label -> probability."""
-        answers: list[dict[str, dict[str, float]]] = [{} for _ in range(len(vectors))]
-        for task, (weight, bias) in self._tasks.items():
-            logits = np.asarray(vectors, dtype=np.float64) @ weight + bias
-            chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-            chances /= chances.sum(axis=1, keepdims=True)
-            for answer, row in zip(answers, chances, strict=True):
-                answer[task] = {label: round(float(p), 6) for label, p in zip(self.card.tasks[task], row, strict=True)}
-        return answers
+    def fits(self, encoder: str, labels: LabelSet) -> None:
+        """Raises PermanentError where the head was trained on another encoder, or for tasks or labels that the label set does not have."""
+        if self.card.encoder != encoder:
+            raise PermanentError(
+                f"the head for {self.card.collection} was trained on the encoder {self.card.encoder[:12]}, and the one in use is {encoder[:12]}: "
+                "train it again (services.trainer.runs.train_head), or export the encoder again (`make setup`)"
+            )
+        if labels.collection != self.card.collection:
+            raise PermanentError(f"the head speaks for the collection {self.card.collection!r}, which has no label set")
+        for task, names in self.card.tasks.items():
+            try:
+                for label in names:
+                    labels.check(task, label)
+            except ValueError as error:
+                raise PermanentError(f"the head speaks of what the label set does not have: {error}") from error
+            if labels.tasks[task].kind != self.card.kinds[task]:
+                raise PermanentError(
+                    f"task {task!r} is {labels.tasks[task].kind} in the label set, and the head was trained on a {self.card.kinds[task]} one"
+                )
+
+    def answers(self, read: Read) -> dict[str, Floats]:
+        """Task -> probabilities [n, labels], in the card's order, of one batch."""
+        reads = self.card.reads
+        feed = {"pooled": read.pooled} if reads == "pooled" else {reads: read.tokens if reads == "tokens" else read.early, "mask": read.mask}
+        return dict(zip(self.card.tasks, self._session.run([f"says.{task}" for task in self.card.tasks], feed), strict=True))
+
+    def scores(self, encoder: Vectors, texts: Sequence[str], batch: int = 32) -> list[Scores]:
+        """For each text: task -> label -> probability. Blocking."""
+        found: list[Scores] = [{} for _ in texts]
+        for read in encoder.read(texts, batch):
+            for task, chances in self.answers(read).items():
+                labels = self.card.tasks[task]
+                for place, row in zip(read.places, chances.tolist(), strict=True):
+                    found[place][task] = {label: round(p, 6) for label, p in zip(labels, row, strict=True)}
+        return found
+
+    def _try(self) -> None:
+        """Made-up texts of one to five tokens: the answers must be probabilities, of the card's labels, and not the same for every text."""
+        dice = np.random.default_rng(7)
+        mask = (np.arange(5) < np.arange(1, 6)[:, None]).astype(np.float32)
+        tokens = dice.normal(size=(5, 5, DIMS)).astype(np.float32) * mask[..., None]
+        try:
+            answers = self.answers(Read(list(range(5)), tokens, mask, tokens))
+        except Exception as error:  # onnxruntime raises classes of its own for names, types and shapes that don't fit
+            raise PermanentError(f"{GRAPH} does not do what {CARD} says: {one_line(error)}") from error
+        for task, chances in answers.items():
+            wanted = (5, len(self.card.tasks[task]))
+            if chances.shape != wanted:
+                raise PermanentError(f"{GRAPH} gives {list(chances.shape)} for task {task!r}, expected {list(wanted)}")
+            if not np.isfinite(chances).all():
+                raise PermanentError(f"{GRAPH} gives values that are not finite for task {task!r}")
+            whole = self.card.kinds[task] == "multi" or np.allclose(chances.sum(axis=1), 1, atol=1e-3)
+            if chances.min() < 0 or chances.max() > 1.0001 or not whole:
+                raise PermanentError(f"{GRAPH} gives no probabilities for task {task!r}")
+            if not np.ptp(chances, axis=0).any():
+                raise PermanentError(f"task {task!r}: the head says the same of every text")
 
 
-def _check(task: str, labels: list[str], weights: Mapping[str, NDArray[np.float32]]) -> None:
-    if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise PermanentError(f"{CARD}: task {task!r} needs two different labels at least")
-    for name, shape in ((f"{task}.weight", (len(labels), DIMS)), (f"{task}.bias", (len(labels),))):
-        if name not in weights:
-            raise PermanentError(f"{WEIGHTS} has no {name}")
-        if weights[name].shape != shape:
-            raise PermanentError(f"{name} is {list(weights[name].shape)}, expected {list(shape)}")
-        if not np.isfinite(weights[name]).all():
-            raise PermanentError(f"{name} holds values that are not finite")
-    if not np.ptp(weights[f"{task}.weight"], axis=0).any():
-        raise PermanentError(f"{task}.weight is the same for every label: the head would say one thing of every text")
+def _card(text: bytes) -> HeadCard:
+    try:
+        data = json.loads(text)
+        if isinstance(data, dict) and "format" not in data:
+            raise PermanentError(f"{CARD} is of the old format, with safetensors: train the head again (services.trainer.runs.train_head)")
+        return HeadCard.model_validate(data)
+    except ValidationError as error:
+        raise PermanentError(f"{CARD}: {one_line(error)}") from error
+    except ValueError as error:
+        raise PermanentError(f"{CARD} is no JSON: {error}") from error
+
+
+def _session(data: bytes, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # an idle service must not burn a core
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4  # what is wrong with a graph is said by the error
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own
+        raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
+
+
+def heads_in(folder: Path) -> Mapping[str, Path]:
+    """Name -> folder of each head under `folder`; `folder` itself where it is one head."""
+    if (folder / CARD).exists():
+        return {folder.name: folder}
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}

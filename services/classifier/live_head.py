@@ -1,16 +1,13 @@
-"""The head in use, and how another takes its place: fetched, checked, asked known answers, then swapped in; a failed step keeps the old one."""
+"""The heads in use, one for each collection, and how another takes a place: fetched, checked, asked known answers, then swapped in; a failed step keeps
+the old one."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from services.classifier.decide import Neural
-from services.classifier.head import Head, head_text
+from services.classifier.head import Head, Scores, Vectors, head_text, heads_in
 from shared.clock import Clock
 from shared.errors import ConfigError, PermanentError, TransientError
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
@@ -19,82 +16,121 @@ from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
 
 log = logger(__name__)
-ROLE = "head-news"
+_ROLE = "head-"
 AGREE = 0.9  # share of known answers that must come back: int8 vectors differ a little between processors
 
 
-class Vectors(Protocol):
-    """shared.encoder.Encoder, or anything that makes unit vectors of texts."""
+def role_of(collection: str) -> str:
+    """The registry's role of a collection's head."""
+    return f"{_ROLE}{collection}"
 
-    def encode(self, texts: Sequence[str], batch: int = ...) -> NDArray[np.float32]: ...
+
+def is_head(role: str) -> bool:
+    """True for the role of a head, whatever its collection."""
+    return role.startswith(_ROLE) and len(role) > len(_ROLE)
 
 
 class LiveHead:
-    """`shipped` is the folder of the head that comes with Feedloop; a ModelPublished with digest "base" goes back to it.
+    """`shipped` is the folder of the heads that come with Feedloop, a folder each, or of one; a ModelPublished with digest "base" goes back to them.
 
     Without an encoder or a head the service decides by the other parts; `problem` says so.
     """
 
-    def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock) -> None:
-        self.encoder, self.registry, self.replica, self.clock = encoder, registry, replica, clock
+    def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock, threads: int = 1) -> None:
+        self.encoder, self.registry, self.replica, self.clock, self.threads = encoder, registry, replica, clock, threads
         self._shipped = shipped
-        self.head: Head | None = None
-        self.problem = ""
-        self._serving = BASE_DIGEST
+        self.heads: dict[str, Head] = {}  # by collection; replaced as a whole, for other threads read it
+        self._problems: dict[str, str] = {}
+        self._serving: dict[str, str] = {}
+
+    @property
+    def problem(self) -> str:
+        """Why a head that should be in use is not; empty where all are."""
+        return "; ".join(self._problems[name] for name in sorted(self._problems))
+
+    def digests(self) -> dict[str, str]:
+        """Collection -> digest of the head in use."""
+        return {collection: self.heads[collection].digest for collection in sorted(self.heads)}
 
     def start(self) -> None:
-        """Load the shipped head and the encoder. Blocking. Where one is missing or damaged the reason goes to `problem` and the log."""
-        try:
-            self.head = Head.load(self._shipped)
-            self._vectors([("", "ready")])
-        except (ConfigError, PermanentError) as error:
-            self.head, self.problem = None, str(error)
-            log.error("head.missing", reason=self.problem, effect="rules and the language model decide alone")
+        """Load the encoder and the shipped heads. Blocking. Where one is missing or damaged the reason goes to `problem` and the log."""
+        found = heads_in(self._shipped)
+        if not found:
+            self._miss("", f"no head in {self._shipped.name}: neither a head.json nor a folder that holds one")
+        for name, folder in found.items():
+            try:
+                head = Head.load(folder, threads=self.threads)
+                self._check(head)
+                head.scores(self.encoder, ["ready"])
+                self.heads = {**self.heads, head.card.collection: head}
+            except (ConfigError, PermanentError) as error:
+                self._miss(name, str(error))
 
     def score(self, items: Sequence[tuple[str, str]], collection: str) -> list[Neural]:
-        """What the head says of each (title, text). Blocking: a few milliseconds a text. Empty where it does not speak for the collection."""
-        head = self.head
-        if head is None or collection != head.card.collection:
+        """What the collection's head says of each (title, text). Blocking: a few milliseconds a text. Empty where the collection has none."""
+        head = self._of(collection)
+        if head is None:
             return [Neural() for _ in items]
-        return [Neural(scores, head.digest) for scores in head.probabilities(self._vectors(items))]
+        return [Neural(scores, head.digest) for scores in head.scores(self.encoder, [head_text(title, text) for title, text in items])]
+
+    def compare(self, texts: Sequence[str], collection: str) -> list[Scores]:
+        """What the head says of texts as they stand, to compare them with one another. Blocking."""
+        head = self._of(collection)
+        return [{} for _ in texts] if head is None else head.scores(self.encoder, texts)
 
     async def activate(self, wanted: ModelPublished) -> ModelActivated:
         """Swap to the published head, or keep the old one and say why. Raises TransientError where the store is away: try again later."""
-        began, agreed = time.monotonic(), 0
+        began, agreed, collection = time.monotonic(), 0, wanted.role.removeprefix(_ROLE)
         try:
-            head = await asyncio.to_thread(self._fetch, wanted)
+            head = await asyncio.to_thread(self._fetch, wanted, collection)
             agreed = await asyncio.to_thread(self._probe, head, wanted.probes)
         except OSError as error:
             raise TransientError(f"head {wanted.digest[:12]} can't be fetched now: {error}") from error
         except (ConfigError, PermanentError) as error:
-            log.error("head.refused", digest=wanted.digest, reason=str(error), serving=self._serving)
+            log.error("head.refused", role=wanted.role, digest=wanted.digest, reason=str(error), serving=self._serving.get(collection, BASE_DIGEST))
             return self._report(wanted, "refused", str(error), agreed, began)
-        self.head, self._serving, self.problem = head, wanted.digest, ""
-        log.info("head.live", digest=wanted.digest)
+        self.heads = {**self.heads, collection: head}
+        self._serving[collection] = wanted.digest
+        self._problems.pop(collection, None)
+        log.info("head.live", role=wanted.role, digest=wanted.digest)
         return self._report(wanted, "active", wanted.reason, agreed, began)
 
-    def _vectors(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        # one text a call: the int8 encoder scales by batch, and a verdict must not depend on what happens to be decided beside it
-        return np.concatenate([self.encoder.encode([head_text(title, text)]) for title, text in items])
+    def _of(self, collection: str) -> Head | None:
+        return self.heads.get(collection)
 
-    def _fetch(self, wanted: ModelPublished) -> Head:
+    def _miss(self, name: str, reason: str) -> None:
+        self._problems[name] = reason
+        log.error("head.missing", head=name, reason=reason, effect="rules and the language model decide alone")
+
+    def _check(self, head: Head) -> None:
+        try:
+            labels = label_set(head.card.collection)
+        except ValueError as error:
+            raise PermanentError(str(error)) from error
+        head.fits(self.encoder.digest, labels)
+
+    def _fetch(self, wanted: ModelPublished, collection: str) -> Head:
         if wanted.digest == BASE_DIGEST:
-            return Head.load(self._shipped)
-        head = Head.load(self.registry.fetch(ROLE, wanted.digest), wanted.digest)
-        known = label_set(head.card.collection)
-        for task, labels in head.card.tasks.items():
-            for label in labels:
-                try:
-                    known.check(task, label)
-                except ValueError as error:
-                    raise PermanentError(f"the head speaks of what the label set does not have: {error}") from error
+            return self._base(collection)
+        head = Head.load(self.registry.fetch(wanted.role, wanted.digest), wanted.digest, self.threads)
+        if head.card.collection != collection:
+            raise PermanentError(f"it was published as {wanted.role} and speaks for the collection {head.card.collection!r}")
+        self._check(head)
         return head
+
+    def _base(self, collection: str) -> Head:
+        for folder in heads_in(self._shipped).values():
+            head = Head.load(folder, threads=self.threads)
+            if head.card.collection == collection:
+                self._check(head)
+                return head
+        raise PermanentError(f"no head for the collection {collection!r} comes with Feedloop: there is none to go back to")
 
     def _probe(self, head: Head, probes: list[Probe]) -> int:
         """How many known answers came back. Raises PermanentError where too few did."""
         if not probes:
             return 0
-        answers = head.probabilities(self._vectors([(probe.title, probe.text) for probe in probes]))
+        answers = head.scores(self.encoder, [head_text(probe.title, probe.text) for probe in probes])
         said = [max(answer[p.task], key=answer[p.task].__getitem__) if p.task in answer else "" for p, answer in zip(probes, answers, strict=True)]
         agreed = sum(label == probe.answer for label, probe in zip(said, probes, strict=True))
         if agreed < AGREE * len(probes):
@@ -104,12 +140,12 @@ class LiveHead:
     def _report(self, wanted: ModelPublished, outcome: str, reason: str, agreed: int, began: float) -> ModelActivated:
         return ModelActivated(
             replica=self.replica,
-            role=ROLE,
+            role=wanted.role,
             digest=wanted.digest,
-            name="shipped" if wanted.digest == BASE_DIGEST else name_of(ROLE, wanted.digest),
+            name="shipped" if wanted.digest == BASE_DIGEST else name_of(wanted.role, wanted.digest),
             outcome="active" if outcome == "active" else "refused",
             reason=reason,
-            serving=self._serving,
+            serving=self._serving.get(wanted.role.removeprefix(_ROLE), BASE_DIGEST),
             probes_agreed=agreed,
             probes=len(wanted.probes),
             seconds=round(time.monotonic() - began, 3),

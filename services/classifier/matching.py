@@ -1,74 +1,112 @@
-"""How the words of a rule are found in a text: folded alike, at word boundaries, with the sentence, the negation and the quotation around them."""
+"""How the words of thousands of rules are found in a text in time that grows with the text and not with the rules, whatever the rules and the text hold.
 
-import re
-from collections.abc import Iterable
+Phrases: one pass of an Aho-Corasick automaton (Aho and Corasick, 1975; pyahocorasick). Patterns: RE2 (google-re2), which never backtracks; the same pass
+tells which of them are worth running (services.classifier.literals). Both match at word boundaries alone, letters, digits and _ making words.
+"""
 
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})
-_APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
-_PARAGRAPH = re.compile(r"\n\s*\n")
-_SENTENCE_END = re.compile(r"[.!?…]+(?=[\s\"')]|$)|\n")
-_FIRST_PERSON = re.compile(r"(?<!\w)(?:i|im|ive|id|ill|me|my|mine|myself)(?!\w)")
-_ATTRIBUTION = re.compile(
-    r"(?<!\w)(?:said|says|say|told|tells|wrote|writes|sings|sang|sung|cried|shouted|lyrics?|chorus|song|line|novel|film|play|"
-    r"character|quote[sd]?|asked|recalled|recalls|testified|according|posted|texted|read)(?!\w)"
-)
-NEGATION_REACH = 2  # words that may stand between a negation and what it negates
-SENTENCE_REACH = 300  # characters looked at on either side of a hit, so that a text without full stops costs no more than another
-QUOTE_REACH = 1000
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import ahocorasick
+import re2
 
-def fold(text: str) -> str:
-    """The text as rules see it: lower case, plain quotes, no apostrophes inside words ("don't" -> "dont"), single spaces; \\n between paragraphs."""
-    plain = _APOSTROPHE.sub("", text.translate(_QUOTES).casefold())
-    return "\n".join(" ".join(part.split()) for part in _PARAGRAPH.split(plain)).strip()
+from services.classifier.literals import literals
+from shared.errors import ConfigError
+
+Span = tuple[int, int]
+MOST_SPANS = 2_000  # places in one text at which one rule is looked at
+MOST_PATTERN = 4_000  # characters
+# Letters and digits in a few ranges: the exact classes (\pL, \pN) would make each compiled pattern many times as large. Signs, arrows and emoji are none.
+_NO_WORD = r"[^0-9A-Za-z_\x{AA}\x{B5}\x{BA}\x{C0}-\x{1FFF}\x{2C00}-\x{2DFF}\x{3005}-\x{3007}\x{3021}-\x{D7FF}\x{F900}-\x{FFDC}]"
 
 
-def words(phrases: Iterable[str]) -> str:
-    """A regular expression that matches any of the phrases at word boundaries, the longest first. The phrases must be folded."""
-    longest_first = sorted(set(phrases), key=lambda phrase: (-len(phrase), phrase))
-    return rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
+class Pattern:
+    """A regular expression of RE2. It sees folded text, and matches at word boundaries by itself: `\\b` and the like need not be written."""
+
+    def __init__(self, pattern: str) -> None:
+        if len(pattern) > MOST_PATTERN:
+            raise ConfigError(f"the pattern has {len(pattern)} characters, and {MOST_PATTERN} are allowed: make several rules of it")
+        options = re2.Options()
+        options.log_errors = False
+        options.case_sensitive = False
+        try:
+            alone = re2.compile(pattern, options)  # before it is wrapped: the error must be about what was written
+            self._wrapped = re2.compile(rf"(?:\A|{_NO_WORD})({pattern})(?:\z|{_NO_WORD})", options)
+        except re2.error as error:
+            raise ConfigError(_refusal(error)) from error
+        if alone.search("") or alone.fullmatch(" "):
+            raise ConfigError("the pattern matches the empty text, so it would hit everywhere")
+        self.literals = literals(pattern)
+
+    def find(self, text: str) -> Iterator[Span]:
+        """Where it matches, from left to right without overlap, MOST_SPANS times at most. Linear in the text for each match."""
+        raw = text.encode()
+        at, chars, counted = 0, 0, 0
+        for _ in range(MOST_SPANS):
+            found = self._wrapped.search(raw, at)
+            if not found:
+                return
+            start, end = found.span(1)
+            if end <= start:
+                return
+            # bytes into characters, counting on from the last match
+            chars += len(raw[counted:start].decode())
+            first = chars
+            chars += len(raw[start:end].decode())
+            counted = at = end
+            yield first, chars
 
 
-def sentence(text: str, start: int, end: int) -> tuple[int, int]:
-    """Where the sentence begins and ends that text[start:end] stands in, SENTENCE_REACH characters away at most."""
-    begin, stop = max(0, start - SENTENCE_REACH), min(len(text), end + SENTENCE_REACH)
-    for mark in _SENTENCE_END.finditer(text, begin, stop):
-        if mark.end() <= start:
-            begin = mark.end()
-        elif mark.start() >= end:
-            stop = mark.start()
-            break
-    return begin, stop
+def _refusal(error: Exception) -> str:
+    said = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+    why = "RE2 takes neither look-around nor back-references, so that no pattern can hang it; word boundaries are put at both ends by themselves"
+    return f"the pattern is not a regular expression of RE2 ({said}): {why if 'perl' in said or 'escape' in said else 'see its syntax page'}"
 
 
-def negation(phrases: Iterable[str]) -> re.Pattern[str]:
-    """Matches at the end of what stands before a hit where one of the phrases negates it: close by, with no comma between."""
-    return re.compile(rf"{words(phrases)}(?:\s+[\w-]+){{0,{NEGATION_REACH}}}\s*$")
+class Finder:
+    """Finds which of many rules have their words in a text. Each rule has folded phrases, a pattern, or both."""
+
+    def __init__(self, rules: Sequence[tuple[Iterable[str], Pattern | None]]) -> None:
+        self._automaton = ahocorasick.Automaton()
+        # what a literal stands for: the phrase's length, the rules that look for it, and the rules whose pattern it announces
+        values: dict[str, tuple[str, list[int], list[int]]] = {}
+        self._patterns: dict[int, Pattern] = {}
+        self.always: list[int] = []  # rules whose pattern nothing announces: they are run on every text
+        for number, (phrases, pattern) in enumerate(rules):
+            for phrase in set(phrases):
+                values.setdefault(phrase, (phrase, [], []))[1].append(number)
+            if pattern:
+                self._patterns[number] = pattern
+                if pattern.literals is None:
+                    self.always.append(number)
+                for literal in pattern.literals or ():
+                    values.setdefault(literal, (literal, [], []))[2].append(number)
+        for literal, value in values.items():
+            self._automaton.add_word(literal, value)
+        if values:
+            self._automaton.make_automaton()
+
+    def find(self, text: str) -> Mapping[int, list[Span]]:
+        """Number of a rule -> where its words stand in the folded text, in order of place."""
+        spans: dict[int, list[Span]] = {}
+        announced = set(self.always)
+        for last, (phrase, by_phrase, by_pattern) in self._automaton.iter(text) if len(self._automaton) else ():
+            announced.update(by_pattern)
+            if by_phrase and at_word_boundaries(text, last + 1 - len(phrase), last + 1):
+                for number in by_phrase:
+                    places = spans.setdefault(number, [])
+                    if len(places) < MOST_SPANS:
+                        places.append((last + 1 - len(phrase), last + 1))
+        for number in sorted(announced):
+            if found := list(self._patterns[number].find(text)):
+                spans[number] = sorted({*spans.get(number, ()), *found})
+        return {number: sorted(spans[number]) for number in sorted(spans)}
 
 
-def somebody_elses_words(text: str, start: int, end: int) -> bool:
-    """True where text[start:end] stands in quotation marks, and around them somebody else is named as the speaker and nobody says "I"."""
-    left = max(text.rfind("\n", 0, start) + 1, start - QUOTE_REACH)
-    right = text.find("\n", end, end + QUOTE_REACH)
-    right = min(len(text), end + QUOTE_REACH) if right < 0 else right
-    before, after = text[left:start], text[end:right]
-    if before.count('"') % 2 == 0 or '"' not in after:
-        return False
-    outside = " ".join(text[left:right].split('"')[::2])
-    return bool(_ATTRIBUTION.search(outside)) and not _FIRST_PERSON.search(outside)
+def at_word_boundaries(text: str, start: int, end: int) -> bool:
+    """True where text[start:end] is not the part of a longer word. What begins or ends with a sign (an emoji) needs no boundary there."""
+    before, after = text[start - 1 : start] if start else "", text[end : end + 1]
+    return not (is_word(before) and is_word(text[start])) and not (is_word(after) and is_word(text[end - 1]))
 
 
-class Phrases:
-    """Many phrases looked for at once, each found wherever it stands, also inside a longer one of them."""
-
-    def __init__(self, phrases: Iterable[str]) -> None:
-        known = set(phrases)
-        # one alternation finds the longest phrase at a place; those that begin alike and end earlier are known beforehand
-        self._shorter = {p: [q for q in known if p == q or (p.startswith(q) and not (p[len(q)].isalnum() or p[len(q)] == "_"))] for p in known}
-        self._pattern = re.compile(f"(?=({words(known)}))") if known else None
-
-    def find(self, text: str) -> list[tuple[str, int]]:
-        """(phrase, where it begins) for every phrase in the folded text, in order of place."""
-        if self._pattern is None:
-            return []
-        return [(phrase, found.start()) for found in self._pattern.finditer(text) for phrase in sorted(self._shorter[found[1]])]
+def is_word(c: str) -> bool:
+    return c.isalnum() or c == "_"

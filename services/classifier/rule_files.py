@@ -1,34 +1,48 @@
-"""The shape of a rule file, and what is refused about one."""
+"""The shape of a rule file, and what is refused about one. docs/rules.md is the page for people who write them."""
 
+import re
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from services.classifier.matching import fold
+from services.classifier.folding import fold
+from services.classifier.rule_yaml import load
 from shared.errors import ConfigError, one_line
 
 Kind = Literal["block", "allow", "plain"]
+Says = dict[str, str]  # task -> label
+MOST_BYTES = 16 * 2**20  # of all files together
+MOST_PHRASE = 300  # characters
+_LISTS = ("phrases", "also", "negations", "unless", "without", "soften", "still")  # the fields that hold phrases, and may name a list as $name
+_NAME = re.compile(r"\$([a-z][a-z0-9_-]*)")
 
 
 class RuleTest(BaseModel):
+    """hit: whether the rule must speak. says: and with which label, where that may be the `softer` one."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: str
     hit: bool
+    says: str = ""
 
 
 class Rule(BaseModel):
-    """block: a safety label that nothing can lower. allow: clears a task. plain: an ordinary decision.
+    """block: a safety label that nothing can lower. allow: takes back the labels it `clears`, and says `label` instead. plain: an ordinary decision.
 
     any, pattern: what to find, one of them at least. also: one of these must stand somewhere in the text too. negations: void a hit that they stand
-    right before. unless: void a hit in the same sentence (idioms). own_words: void a hit in a quotation of somebody else.
+    right before. unless: void a hit in the same sentence (idioms). without: void a hit whose own words hold one of these. own_words: void a hit in what somebody else says. soften: in the same sentence these
+    (the past, the hypothetical) make it say the label `softer`, save where one of `still` stands there too. expires: the last day it is in force, in UTC.
+    implies: what a hit says on other tasks; if not given, what the files say under `implies`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    id: str = Field(min_length=1)
+    id: str = Field(min_length=1, max_length=100)
     task: str
     label: str
     kind: Kind
@@ -37,41 +51,96 @@ class Rule(BaseModel):
     also: list[str] = []
     negations: list[str] = []
     unless: list[str] = []
+    without: list[str] = []
     own_words: bool = False
+    softer: str = ""
+    soften: list[str] = []
+    still: list[str] = []
+    clears: list[str] = []
+    implies: Says | None = None
+    expires: date | None = None
     reason: str = Field(min_length=1)
     owner: str = Field(min_length=1)
     priority: int = 0
     tests: list[RuleTest] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _finds_something(self) -> "Rule":
+    def _is_sound(self) -> "Rule":
         if not self.phrases and not self.pattern:
             raise ValueError("it has neither `any` nor `pattern`, so it can never hit")
-        for name in ("phrases", "also", "negations", "unless"):
-            if any(not fold(phrase) for phrase in getattr(self, name)):
-                raise ValueError(f"an empty phrase in `{'any' if name == 'phrases' else name}` would match everywhere")
+        for name in _LISTS:
+            shown = "any" if name == "phrases" else name
+            for phrase in getattr(self, name):
+                if not fold(phrase):
+                    raise ValueError(f"an empty phrase in `{shown}` would match everywhere")
+                if len(phrase) > MOST_PHRASE:
+                    raise ValueError(f"a phrase in `{shown}` has {len(phrase)} characters, and {MOST_PHRASE} are allowed")
+        if bool(self.soften) > bool(self.softer) or bool(self.still) > bool(self.soften):
+            raise ValueError("`soften` needs `softer`, the label that the rule says then, and `still` needs `soften`")
+        if self.softer == self.label:
+            raise ValueError(f"`softer` is the rule's own label {self.label!r}")
+        if self.clears and self.kind != "allow":
+            raise ValueError("`clears` is for rules of `kind: allow`")
         return self
 
 
 class RuleFile(BaseModel):
-    """collection: whose documents the rules read; empty for all whose label set has the rule's task and label."""
+    """collection: whose documents the rules read; empty for all whose label set has the rule's task and label. lists: phrases that rules may name as
+    $name. implies: task -> label -> what a hit that says it says on other tasks, in this collection."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     collection: str = ""
-    rules: list[Rule]
+    lists: dict[str, list[str]] = {}
+    implies: dict[str, dict[str, Says]] = {}
+    rules: list[Rule] = []
+
+    @model_validator(mode="after")
+    def _implies_for_a_collection(self) -> "RuleFile":
+        if self.implies and not self.collection:
+            raise ValueError("`implies` needs the file's `collection`: what follows from a label differs from one label set to another")
+        return self
 
 
 def parse(name: str, data: bytes) -> RuleFile:
-    """One file's rules. Raises ConfigError naming the file, the rule and the field."""
+    """One file's rules, with the lists that they name in place. Raises ConfigError naming the file, the rule and the field."""
     try:
-        raw = yaml.safe_load(data.decode("utf-8"))
+        raw = load(data.decode("utf-8-sig"))
+        if isinstance(raw, dict):
+            _fill_lists(raw)
         return RuleFile.model_validate(raw)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{name}: not readable as YAML: {one_line(error)}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{name}: {_who(raw, first['loc'])}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_type" and isinstance(first["input"], bool | int | float):
+            said += f", and {first['input']!r} is none to YAML: write words such as no, yes, on, off, and numbers, in quotes"
+        raise ConfigError(f"{name}: {_who(raw, first['loc'])}: {said}") from error
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _fill_lists(raw: dict[str, object]) -> None:
+    """Put the phrases of `lists` where a rule names them. What has not the right form is left as it is, for the validation to name."""
+    lists = raw.get("lists")
+    known = {name: phrases for name, phrases in lists.items() if isinstance(phrases, list)} if isinstance(lists, dict) else {}
+    rules = raw.get("rules")
+    for rule in rules if isinstance(rules, list) else ():
+        for field in ("any", *_LISTS):
+            phrases = rule.get(field) if isinstance(rule, dict) else None
+            if isinstance(phrases, list) and any(isinstance(phrase, str) and _NAME.fullmatch(phrase) for phrase in phrases):
+                rule[field] = _filled(phrases, known, f"rule {rule.get('id')!r} {field}")
+
+
+def _filled(phrases: list[object], lists: dict[str, list[object]], where: str) -> list[object]:
+    found: list[object] = []
+    for phrase in phrases:
+        named = _NAME.fullmatch(phrase) if isinstance(phrase, str) else None
+        if named and named[1] not in lists:
+            raise ValueError(f"{where}: there is no list {phrase} under `lists` of this file; it has {', '.join(lists) or 'none'}")
+        found += lists[named[1]] if named else [phrase]
+    return found
 
 
 def _who(raw: object, place: tuple[int | str, ...]) -> str:
@@ -91,4 +160,11 @@ def read_files(folder: Path) -> list[tuple[str, bytes]]:
         raise ConfigError(f"rules in {folder}: {error.strerror}") from error
     if not files:
         raise ConfigError(f"no rule files (*.yaml) in {folder}: FEEDLOOP_RULES names the folder")
+    check_size(files)
     return files
+
+
+def check_size(files: Sequence[tuple[str, bytes]]) -> None:
+    """Raises ConfigError where the files are too large to be held."""
+    if (size := sum(len(data) for _, data in files)) > MOST_BYTES:
+        raise ConfigError(f"the rule files have {size / 2**20:.1f} MiB together, and {MOST_BYTES / 2**20:.0f} are allowed")

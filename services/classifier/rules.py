@@ -1,129 +1,214 @@
 """Rules: what a person has laid down, in YAML files, with the tests of each rule beside it. A bad file is refused whole.
 
-Texts and phrases are folded before they meet (services.classifier.matching.fold): lower case, "don't" as "dont". A `pattern` sees the folded text.
+Texts and phrases are folded before they meet (services.classifier.folding): lower case, "don't" as "dont", other spellings undone
+(services.classifier.spelling). A `pattern` sees the folded text.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
 
-from services.classifier.matching import Phrases, fold, negation, sentence, somebody_elses_words, words
-from services.classifier.rule_files import Rule, parse
+from services.classifier.folding import Folded, fold
+from services.classifier.judging import Guards, Judge
+from services.classifier.matching import Finder
+from services.classifier.matching import Span as Place
+from services.classifier.rule_checks import Labels, check_implied, check_rule, fitting, knows, severity
+from services.classifier.rule_files import Rule, Says, parse
+from services.classifier.rule_review import review
+from services.classifier.spelling import Speller
+from shared.clock import Clock, utc_now
 from shared.errors import ConfigError
-from shared.events import digest_of
+from shared.events import Span, digest_of
 from shared.taxonomy import LabelSet
 
-MOST_CHARS = 20_000  # what a rule looks at; longer texts carry on unread
+MOST_CHARS = 100_000  # what a rule looks at; longer texts carry on unread
+MOST_RULES = 50_000
+_EDGES = " \t\r\n\"'“”„«»‘’.,;:!?…()[]{}<>|*_–—"
+_WORDS_OF_PATTERN = re.compile(r"[a-z]{3,}")
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A rule that found its words. `words` as they stand in the folded text."""
+    """A rule that found its words. `rule` says the label that the hit stands for, also where that is the softer or an implied one. `words` and `spans`
+    as they were written. `note` says what softened it, or what it follows from."""
 
     rule: Rule
     words: str
+    spans: tuple[Span, ...] = ()
+    note: str = ""
 
     def reason(self) -> str:
-        return f"rule {self.rule.id}: {self.rule.reason} (“{self.words}”)"
+        return f"rule {self.rule.id}: {self.rule.reason} (“{self.words}”{'; ' if self.note else ''}{self.note})"
 
 
-class _Compiled:
-    def __init__(self, rule: Rule, collection: str) -> None:
-        self.rule, self.collection = rule, collection
-        try:
-            self.pattern = re.compile(rule.pattern, re.IGNORECASE) if rule.pattern else None
-        except re.error as error:
-            raise ConfigError(f"rule {rule.id!r}: the pattern is not a regular expression ({error})") from error
-        if self.pattern and self.pattern.search(""):
-            raise ConfigError(f"rule {rule.id!r}: the pattern matches the empty text, so it would hit everywhere")
-        self.also = re.compile(words(map(fold, rule.also))) if rule.also else None
-        self.negation = negation(map(fold, rule.negations)) if rule.negations else None
-        self.unless = re.compile(words(map(fold, rule.unless))) if rule.unless else None
+@dataclass(frozen=True)
+class Look:
+    """One rule whose words stand in a text, and what came of it at its strongest place."""
 
-    def first_hit(self, text: str, spans: Iterable[tuple[int, int]]) -> Hit | None:
-        """The first of the spans that nothing around it voids."""
-        if self.also and not self.also.search(text):
-            return None
-        for start, end in spans:
-            begin, stop = sentence(text, start, end)
-            if self.negation and self.negation.search(text[begin:start]):
-                continue
-            if self.unless and self.unless.search(text[begin:stop]):
-                continue
-            if self.rule.own_words and somebody_elses_words(text, start, end):
-                continue
-            return Hit(self.rule, text[start:end])
-        return None
+    judge: Judge
+    outcome: Literal["hit", "softer", "void", "expired", "cleared"]
+    words: str
+    span: Span
+    why: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.judge.rule.softer if self.outcome == "softer" else self.judge.rule.label
 
 
 class RuleSet:
-    """The rules of all files, ready to match. `digest` is that of the files' bytes. Raises ConfigError naming the rule and what is wrong with it."""
+    """The rules of all files, ready to match. `digest` is that of the files' bytes; `warnings` are for whoever writes them (services.classifier.rule_review).
+    `tests` False leaves the rules' own tests to whoever asks for `failures`: for the command that lists them all. Raises ConfigError naming the rule and what is wrong with it."""
 
-    def __init__(self, files: Iterable[tuple[str, bytes]], labels: Callable[[str], LabelSet]) -> None:
+    def __init__(self, files: Iterable[tuple[str, bytes]], labels: Labels, clock: Clock = utc_now, tests: bool = True) -> None:
         given = sorted(files)
         self.digest = digest_of(*(part for name, data in given for part in (name, data.decode("utf-8", "replace"))))
-        self._compiled: list[_Compiled] = []
+        self._clock = clock
+        self._judges: list[Judge] = []
+        self._implied: dict[tuple[str, str, str], Says] = {}  # (collection, task, label) -> what follows
+        guards, ids = Guards(), set[str]()
         for name, data in given:
             parsed = parse(name, data)
+            check_implied(name, parsed, labels)
+            for task, by_label in parsed.implies.items():
+                for label, says in by_label.items():
+                    self._implied.setdefault((parsed.collection, task, label), {}).update(says)
             for rule in parsed.rules:
-                self._add(name, rule, parsed.collection, labels(parsed.collection or "news"))
-        self._phrases = Phrases(fold(phrase) for c in self._compiled for phrase in c.rule.phrases)
-        self._by_phrase: dict[str, list[_Compiled]] = {}
-        for compiled in self._compiled:
-            for phrase in {fold(phrase) for phrase in compiled.rule.phrases}:
-                self._by_phrase.setdefault(phrase, []).append(compiled)
-        self._test()
+                if rule.id in ids:
+                    raise ConfigError(f"{name}: rule {rule.id!r}: another rule has this id")
+                ids.add(rule.id)
+                check_rule(f"{name}: rule {rule.id!r}", rule, fitting(parsed.collection, labels))
+                try:
+                    self._judges.append(Judge(rule, parsed.collection, name, guards))
+                except ConfigError as error:
+                    raise ConfigError(f"{name}: {error}") from error
+        if len(self._judges) > MOST_RULES:
+            raise ConfigError(f"there are {len(self._judges)} rules, and {MOST_RULES} are allowed")
+        self._finder = Finder([(judge.phrases, judge.pattern) for judge in self._judges])
+        self._speller = Speller(*_vocabulary(self._judges))
+        self.tests = sum(len(judge.rule.tests) for judge in self._judges)
+        if tests and (failed := next(self._failures(), "")):
+            raise ConfigError(failed)
+        self.warnings = review(self._judges, self._finder, self.reads, lambda task, label: severity(labels, task, label))
 
     def __len__(self) -> int:
-        return len(self._compiled)
+        return len(self._judges)
 
-    def hits(self, title: str, text: str, labels: LabelSet) -> list[Hit]:
-        """Every rule that speaks of this text, one hit each, in the order of the files. Only rules whose task and label the set has."""
-        known = labels.tasks
-        return [
-            hit
-            for compiled, hit in self._find(f"{title}\n\n{text}"[:MOST_CHARS])
-            if compiled.collection in ("", labels.collection)
-            and compiled.rule.task in known
-            and compiled.rule.label in known[compiled.rule.task].labels
-        ]
+    def expired(self, at: datetime | None = None) -> list[str]:
+        """Ids of the rules that are in force no longer."""
+        return [judge.rule.id for judge in self._judges if _is_over(judge.rule, at or self._clock())]
 
-    def _find(self, raw: str) -> list[tuple[_Compiled, Hit]]:
-        text = fold(raw)
-        spans: dict[int, list[tuple[int, int]]] = {}
-        for phrase, start in self._phrases.find(text):
-            for compiled in self._by_phrase[phrase]:
-                spans.setdefault(id(compiled), []).append((start, start + len(phrase)))
+    def reads(self, raw: str) -> str:
+        """The text as the rules see it: folded, other spellings undone."""
+        return self._speller.read(raw[:MOST_CHARS]).text
+
+    def hits(self, title: str, text: str, labels: LabelSet, at: datetime | None = None) -> list[Hit]:
+        """What the rules say of this text, in the order of the files, the hits that follow from a hit right after it. Only rules whose task and label the
+        set has. `at` decides which are in force: if not given, now."""
         found = []
-        for compiled in self._compiled:
-            places = spans.get(id(compiled), [])
-            if compiled.pattern:
-                places = sorted([*places, *(m.span() for m in compiled.pattern.finditer(text) if m.group())])
-            if places and (hit := compiled.first_hit(text, places)):
-                found.append((compiled, hit))
+        for look in self.look(title, text, labels, at):
+            if look.outcome not in ("hit", "softer"):
+                continue
+            rule = look.judge.rule
+            said = rule if look.outcome == "hit" else rule.model_copy(update={"label": rule.softer})
+            found.append(Hit(said, look.words, (look.span,), f"softer, {look.why}" if look.why else ""))
+            found += self._following(found[-1], labels)
         return found
 
-    def _add(self, file: str, rule: Rule, collection: str, labels: LabelSet) -> None:
-        where = f"{file}: rule {rule.id!r}"
-        if any(rule.id == other.rule.id for other in self._compiled):
-            raise ConfigError(f"{where}: another rule has this id")
-        try:
-            labels.check(rule.task, rule.label)
-        except ValueError as error:
-            raise ConfigError(f"{where}: {error}") from error
-        if "rule" not in labels.tasks[rule.task].parts:
-            raise ConfigError(f"{where}: task {rule.task!r} is not decided by rules (its parts are {labels.tasks[rule.task].parts})")
-        if rule.kind == "block" and not labels.tasks[rule.task].safety:
-            raise ConfigError(f"{where}: `kind: block` is for safety tasks, and {rule.task!r} is none; use plain")
-        try:
-            self._compiled.append(_Compiled(rule, collection))
-        except ConfigError as error:
-            raise ConfigError(f"{file}: {error}") from error
+    def look(self, title: str, text: str, labels: LabelSet, at: datetime | None = None) -> list[Look]:
+        """Every rule for this label set whose words stand in the text, and what came of it, in the order of the files."""
+        at = at or self._clock()
+        raw = f"{title}\n\n{text}"[:MOST_CHARS]
+        folded, found = self._spans(raw)
+        looks = []
+        for number, spans in found.items():
+            judge = self._judges[number]
+            if judge.collection not in ("", labels.collection) or not knows(labels, judge.rule.task, judge.rule.label):
+                continue
+            judgement = judge.judge(folded.text, spans)
+            span = _span(folded, judgement.span, raw, len(title) + 2)
+            outcome, why = judgement.verdict, judgement.why
+            looks.append(Look(judge, outcome, span.words, span, why))
+            if _is_over(judge.rule, at):
+                looks[-1] = Look(judge, "expired", span.words, span, f"in force until {judge.rule.expires}")
+        return list(_cleared(looks))
 
-    def _test(self) -> None:
-        for compiled in self._compiled:
-            for test in compiled.rule.tests:
-                hit = any(other is compiled for other, _ in self._find(test.text))
+    def _following(self, hit: Hit, labels: LabelSet) -> Iterator[Hit]:
+        rule = hit.rule
+        follows = self._implied.get((labels.collection, rule.task, rule.label), {}) if rule.implies is None else rule.implies
+        for task, label in follows.items():
+            if knows(labels, task, label):
+                block = rule.kind == "block" and labels.tasks[task].severity(label)
+                said = rule.model_copy(update={"task": task, "label": label, "kind": "block" if block else "plain"})
+                yield Hit(said, hit.words, hit.spans, f"{rule.task} {rule.label} implies it")
+
+    def _spans(self, raw: str) -> tuple[Folded, dict[int, list[Place]]]:
+        folded = self._speller.read(raw)
+        return folded, dict(self._finder.find(folded.text))
+
+    def failures(self) -> list[str]:
+        """What is wrong with the rules' own tests, a line each."""
+        return list(self._failures())
+
+    def _failures(self) -> Iterator[str]:
+        for judge in self._judges:
+            alone = Finder([(judge.phrases, judge.pattern)])  # what the other rules find is nothing to its tests, and could be much
+            for test in judge.rule.tests:
+                folded = self._speller.read(test.text)
+                spans = alone.find(folded.text).get(0)
+                said = judge.judge(folded.text, spans) if spans else None
+                why = f" ({said.why})" if said and said.why else ""
+                where = f"{judge.file}: rule {judge.rule.id!r}: its own test fails, it"
+                hit = said is not None and said.verdict != "void"
+                label = judge.rule.softer if said and said.verdict == "softer" else judge.rule.label
                 if hit != test.hit:
-                    wanted = "should hit and does not" if test.hit else "should not hit and does"
-                    raise ConfigError(f"rule {compiled.rule.id!r}: its own test fails, it {wanted}: {test.text!r}")
+                    yield f"{where} {'should hit and does not' if test.hit else 'should not hit and does'}: {test.text!r}{why}"
+                elif hit and test.says and test.says != label:
+                    yield f"{where} should say {test.says} and says {label}: {test.text!r}{why}"
+
+
+def _vocabulary(judges: Iterable[Judge]) -> tuple[list[str], list[str]]:
+    """The phrases, and the words of guards and patterns, that other spellings may stand for."""
+    phrases: set[str] = set()
+    words: set[str] = set()
+    seen: set[int] = set()
+    for judge in judges:
+        phrases.update(judge.phrases)
+        words.update(_WORDS_OF_PATTERN.findall(re.sub(r"\\.", " ", judge.rule.pattern.lower())))
+        for guard in (judge.rule.also, judge.rule.unless, judge.rule.without, judge.rule.negations):
+            key = hash(tuple(guard))
+            if key not in seen:
+                seen.add(key)
+                words.update(map(fold, guard))
+    return sorted(phrases), sorted(words)
+
+
+def _cleared(looks: list[Look]) -> Iterator[Look]:
+    """An allow rule takes back what plain rules of no higher priority say, where it names their label. Never what a block rule says."""
+    allowing = [look.judge.rule for look in looks if look.outcome == "hit" and look.judge.rule.kind == "allow"]
+    for look in looks:
+        rule = look.judge.rule
+        by = next((a for a in allowing if a.task == rule.task and look.label in a.clears and a.priority >= rule.priority), None)
+        if by and rule.kind == "plain" and look.outcome in ("hit", "softer"):
+            yield Look(look.judge, "cleared", look.words, look.span, f"by {by.id}: {by.reason}")
+        else:
+            yield look
+
+
+def _span(folded: Folded, place: Place, raw: str, text_begins: int) -> Span:
+    """The place as it was written, without what is attached at its ends."""
+    start, end = folded.written(*place)
+    while start < end and raw[start] in _EDGES:
+        start += 1
+    while end > start and raw[end - 1] in _EDGES:
+        end -= 1
+    words = " ".join(raw[start:end].split())
+    if start >= text_begins:
+        return Span(field="text", start=start - text_begins, end=end - text_begins, words=words)
+    return Span(field="title", start=start, end=min(end, max(text_begins - 2, start)), words=words)
+
+
+def _is_over(rule: Rule, at: datetime) -> bool:
+    return rule.expires is not None and at.astimezone(UTC).date() > rule.expires

@@ -12,6 +12,12 @@ class Settings(ServiceSettings):
 
     rules: Path = Field(default=Path(__file__).parent / "rules", description="folder of the rule files; read again when one changes")
     encoder: Path = Field(default=Path("build/encoder"), description="folder of the sentence encoder")
-    head: Path = Field(default=Path("deploy/model/heads/news"), description="the head to begin with; a published one takes its place")
+    head: Path = Field(
+        default=Path("deploy/model/heads"), description="the heads to begin with, a folder each, or one; published ones take their place"
+    )
+    encoder_threads: int = Field(default=1, ge=1, le=64, description="cores that one call of the encoder or of a head may use")
+    fusion: Path = Field(
+        default=Path("deploy/model/fusion"), description="folder of the learned weights, <collection>.json; read again when one changes"
+    )
     models_cache: Path = Field(default=Path("build/models"), description="where heads are fetched to")
     at_once: int = Field(default=4, ge=1, description="documents decided side by side")

@@ -65,10 +65,11 @@ class Engine:
         return answer
 
     async def choose(self, model: str, messages: Sequence[Message], options: Sequence[str]) -> LabelScore:
-        """One of the options, by constrained decoding, with its probability among them.
+        """One of the options, by constrained decoding, with its probability among them, and that of the others as far as the answer tells.
 
-        vLLM masks the logits before it takes log-probabilities, so those of a step share out the whole among what the options allow. Engines without choice are asked for a JSON enum; without log-probabilities the probability is 1/2 between chance and
-        certainty, which says "an answer, of unknown confidence".
+        vLLM masks the logits before it takes log-probabilities, so those of a step share out the whole among what the options allow. Engines without
+        choice are asked for a JSON enum; without log-probabilities the probability is 1/2 between chance and certainty, which says "an answer, of unknown
+        confidence".
         """
         body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": 32, "logprobs": True, "top_logprobs": 20}
         if self.kind == "vllm":
@@ -81,7 +82,8 @@ class Engine:
             raise PermanentError(f"the engine answered {label[:60]!r}, which is none of {', '.join(options)}")
         if self.kind != "vllm" or not answer.steps:
             return LabelScore(label=label, probability=(1 + 1 / len(options)) / 2)
-        return LabelScore(label=label, probability=round(share_of(label, answer.steps), 6))
+        share = round(share_of(label, answer.steps), 6)
+        return LabelScore(label=label, probability=share, probabilities=all_shares(label, share, options, answer.steps))
 
     async def write_json(self, model: str, messages: Sequence[Message], schema: dict[str, Any], max_tokens: int) -> Answer:
         """JSON by schema, greedily. The answer may be cut off (`finished` False): a schema does not promise completion."""
@@ -150,6 +152,41 @@ def share_of(label: str, steps: Sequence[Step]) -> float:
         share *= sum(math.exp(logprob) for token, logprob in step.alternatives if token and label.startswith(spoken + token))
         spoken += step.token
     return min(1.0, share)
+
+
+def all_shares(label: str, share: float, options: Sequence[str], steps: Sequence[Step]) -> dict[str, float]:
+    """The probability of each option that the alternatives of the answer's tokens tell of, in the order of the options; `label` has `share`. Empty where
+    they tell of none but the label. What is missing from 1 belongs to options that no alternative led to (the engine names the likeliest 20)."""
+    told = _led_to(list(options), "", steps) if steps else {}
+    others = {option: p for option, p in told.items() if option != label and p > 0}
+    if not others:
+        return {}
+    scale = min(1.0, (1 - share) / sum(others.values()))
+    return {option: share if option == label else round(others[option] * scale, 6) for option in options if option == label or option in others}
+
+
+def _led_to(options: list[str], spoken: str, steps: Sequence[Step]) -> dict[str, float]:
+    """How the answer's steps from here on divide the options, all of which begin with what has been spoken. A token that leads to several options and was
+    not gone on with is divided as those are otherwise, evenly where nothing else is known of them."""
+    if len(options) == 1 or not steps:
+        return {option: 1 / len(options) for option in options}
+    masses: dict[tuple[str, ...], float] = {}
+    for token, logprob in steps[0].alternatives:
+        goes_on = tuple(option for option in options if token and option.startswith(spoken + token))
+        leads = goes_on or tuple(option for option in options if option == spoken)  # the end token: what has been spoken is an option itself
+        masses[leads] = masses.get(leads, 0.0) + math.exp(logprob)
+    masses.pop((), None)
+    found = dict.fromkeys(options, 0.0)
+    taken = tuple(option for option in options if steps[0].token and option.startswith(spoken + steps[0].token))
+    for leads in sorted(masses, key=lambda leads: (len(leads) > 1, leads != taken, len(leads))):
+        if leads == taken and len(taken) > 1:
+            parts = _led_to(list(taken), spoken + steps[0].token, steps[1:])
+        else:
+            known = sum(found[option] for option in leads)
+            parts = {option: found[option] / known if known else 1 / len(leads) for option in leads}
+        for option, part in parts.items():
+            found[option] += masses[leads] * part
+    return found
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:

@@ -68,8 +68,10 @@ def parse(text: str, path: Path) -> tuple[IngestConfig, dict[str, Any]]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
         raise ConfigError(f"{path} can't be read: {' '.join(str(error).split())}") from error
     data = {} if data is None else data
+    # the label sets stand in the same file and are not ingest's: shared.taxonomy reads them
+    ours = {key: value for key, value in data.items() if key != "label_sets"} if isinstance(data, dict) else data
     try:
-        return IngestConfig.model_validate(data), data
+        return IngestConfig.model_validate(ours), data
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error, data)}") from error
 

@@ -95,8 +95,8 @@ def _timed(argv: list[str], folder: Path) -> dict[str, float]:
 
 
 def _head(convention: Convention, seed: int, corrections: int, encoder: Encoder) -> float:
-    """Accuracy of the classifier's kind of head (services.trainer.runs.train_head) on the same split: what the corrections hold for a good reader."""
-    from services.trainer.runs.train_head import fit
+    """Accuracy of the classifier's kind of head (services.trainer.runs.heads.logistic) on the same split: what the corrections hold for a good reader."""
+    from services.trainer.runs.heads.logistic import fit
 
     given, held = convention.drawn(seed)
     names = list(convention.labels().tasks[convention.task].labels)

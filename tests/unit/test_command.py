@@ -31,6 +31,8 @@ def feedloop(folder: Path, *words: str, **more: str) -> subprocess.CompletedProc
         (["run", "gossip"], "no service 'gossip'; there are ingest, inference, classifier, retriever, feedback, trainer, and `all`"),
         (["up"], "there is no feedloop.yaml: copy feedloop.example.yaml"),
         (["ask", "what?"], "no Feedloop is running here"),
+        (["classify", "a text"], "no Feedloop is running here"),
+        (["classify", "a text", "--input", "x"], "texts on the line and --input exclude each other"),
         (["models", "offer", "x", "--profile", "../x"], "profile '../x' is no name for a folder"),
     ],
 )
@@ -38,6 +40,14 @@ def test_a_mistake_is_one_line_and_exit_code_1(tmp_path, words, line):
     done = feedloop(tmp_path, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"feedloop: {line}") and done.stderr.count("\n") == 1
+
+
+def test_a_label_set_that_is_wrong_is_named_before_anything_starts(tmp_path):
+    (tmp_path / "feedloop.yaml").write_text("sources: []\nlabel_sets: {desk: {tasks: {mood: {meaning: m, labels: {up: u}}}}}\n")
+    labels = {"FEEDLOOP_LABELS": str(tmp_path / "feedloop.yaml")}
+    for done in (feedloop(tmp_path, "up"), feedloop(tmp_path, "run", "classifier", **labels)):
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith("feedloop: ") and "label_sets: desk: tasks.mood: task 'mood' needs at least two labels" in done.stderr
 
 
 def test_a_setting_that_is_wrong_is_named(tmp_path):
@@ -51,7 +61,7 @@ def test_help_names_the_commands_and_imports_nothing_heavy(tmp_path):
     code += "print([name for name in ('torch', 'aiokafka', 'faststream', 'aiohttp', 'vllm') if name in sys.modules])"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-    assert all(name in done.stdout for name in ("demo", "up", "ask", "train", "models", "sources")) and done.stdout.endswith("[]\n")
+    assert all(name in done.stdout for name in ("demo", "up", "ask", "classify", "train", "models", "sources")) and done.stdout.endswith("[]\n")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.encoder import DIMS, Encoder
+from shared.encoder import DIMS, MOST_TOKENS, Encoder, _portions
 from shared.errors import ConfigError
 
 FOLDER = Path("build/encoder")
@@ -31,7 +31,7 @@ def test_order_is_kept_whatever_the_lengths_and_batches(encoder: Encoder) -> Non
     texts = ["sun", "a much longer sentence about the price of bread in the harbour towns", "moon and stars", "rain"] * 5
     together, alone = encoder.encode(texts, batch=3), np.vstack([encoder.encode([text]) for text in texts[:4]])
     for n in range(len(texts)):
-        assert together[n] @ alone[n % 4] > 0.97  # int8 scales by batch: near, not equal
+        assert np.array_equal(together[n], alone[n % 4]), "a text's vector does not depend on the texts beside it"
 
 
 @exported
@@ -45,6 +45,29 @@ def test_text_beyond_the_limit_is_not_read(encoder: Encoder) -> None:
     start = "the quick brown fox jumps " * 60
     first, second = encoder.encode([start + "over the moon"])[0], encoder.encode([start + "inflation policy " * 500])[0]
     assert first @ second > 0.999
+
+
+@exported
+def test_tokens_are_told_apart_from_what_fills_the_batch_up(encoder: Encoder) -> None:
+    texts = ["sun", "a much longer sentence about the price of bread in the harbour towns", "", "rain"]
+    pooled = encoder.encode(texts)
+    places = []
+    for read in encoder.read(texts, batch=2):
+        assert read.tokens.shape == read.early.shape == (*read.mask.shape, DIMS)
+        assert set(np.unique(read.mask)) <= {0, 1} and (read.mask[:, 0] == 1).all()
+        assert not np.allclose(read.tokens, read.early)
+        assert np.array_equal(read.pooled, pooled[read.places])
+        places += read.places
+    assert sorted(places) == [0, 1, 2, 3] and places[0] == 2 and places[-1] == 1, "the shortest first"
+    assert len(encoder.digest) == 64
+
+
+def test_batches_hold_few_tokens_whatever_the_texts() -> None:
+    lengths = [3] * 500 + [256] * 70
+    portions = list(_portions(range(570), lengths, batch=100))
+    assert [place for portion in portions for place in portion] == list(range(570))
+    assert max(len(portion) for portion in portions) == 100
+    assert max(len(portion) * lengths[portion[-1]] for portion in portions) <= MOST_TOKENS
 
 
 def test_a_missing_folder_says_what_to_do(tmp_path: Path) -> None:

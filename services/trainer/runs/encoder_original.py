@@ -32,6 +32,16 @@ PROBES = [
 ]  # fmt: skip
 
 
+CALIBRATION = Path(__file__).with_name("calibration.txt")  # texts of all sorts, a line each
+
+
+def calibration() -> list[str]:
+    """What the scales of the int8 encoder are measured on: the same texts on every machine, none of those that it is compared on but PROBES."""
+    dice = random.Random(2)
+    lines = CALIBRATION.read_text(encoding="utf-8").splitlines()
+    return [*lines, *PROBES, *(" ".join(dice.sample([*lines, *PROBES], length)) for length in range(2, 14))]
+
+
 def texts(files: Sequence[Path]) -> list[str]:
     """What the int8 encoder is compared on: titles, texts and their single sentences out of JSON lines files (those that are there), filled up to
     TEXTS with runs of 1 to 12 probe sentences. At least TEXTS different texts, the same each time."""

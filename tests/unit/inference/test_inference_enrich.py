@@ -53,3 +53,17 @@ async def test_an_engine_that_is_away_is_transient(enricher, fake, document):
     fake.instead = web.Response(status=503, text="starting")
     with pytest.raises(TransientError):
         await enricher.enrich(document(), "base", "base")
+
+
+async def test_a_users_own_label_set_is_asked_at_once(enricher, fake, document, tmp_path):
+    from shared.taxonomy import use
+
+    tasks = "{beat: {meaning: m, labels: {city: c, region: r}}, risk: {meaning: m, parts: [rule], labels: {none: n, some: s}}}"
+    (tmp_path / "feedloop.yaml").write_text(f"label_sets: {{desk: {{tasks: {tasks}}}}}")
+    use(tmp_path / "feedloop.yaml")
+    try:
+        enriched = await enricher.enrich(document().model_copy(update={"collection": "desk"}), "base", "base")
+    finally:
+        use(None)
+    assert {task: score.label for task, score in enriched.verdict.items()} == {"beat": "city"}
+    assert fake.asked[0]["structured_outputs"] == {"choice": ["city", "region"]} and enriched.metadata.summary in enriched.text

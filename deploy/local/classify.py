@@ -1,0 +1,69 @@
+"""`feedloop classify`: verdicts on texts, by the running classifier, with the reasons in words."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+from rich.markup import escape
+from rich.text import Text
+
+from deploy.local.client import Client, addresses
+from deploy.local.commands import out
+from deploy.local.texts import Given
+
+AT_ONCE, EXPLAINED_AT_ONCE = 64, 8  # texts in a request: the classifier takes 256, and 16 where the words are asked for
+MOST_CHARS = 400_000  # in a request: what comes back within the client's patience
+SHOWN_CHARS = 160
+
+
+async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_json: bool, explain: bool) -> None:
+    """Print the verdict on each text as it comes, in the order given: as tables for a person, or as a JSON object a line."""
+    batches = _batches(texts, EXPLAINED_AT_ONCE if explain else AT_ONCE)
+    first = next(batches, [])  # what is wrong with the texts is said whether or not a classifier is there
+    async with Client(addresses(profile)) as client:
+        for batch in chain([first] if first else [], batches):
+            items = [{"text": given.text, "title": given.title} for given in batch]
+            path = "/api/classify?explain=1" if explain else "/api/classify"
+            answer = await client.post("classifier", path, {"items": items, "collection": collection})
+            for given, verdict in zip(batch, answer["items"], strict=True):
+                if as_json:
+                    sys.stdout.write(json.dumps({"text": given.text, **({"title": given.title} if given.title else {}), **verdict}) + "\n")
+                else:
+                    show(given, verdict)
+            sys.stdout.flush()
+
+
+def _batches(texts: Iterable[Given], most: int) -> Iterator[list[Given]]:
+    """As many as go into one request, by number and by length."""
+    left = iter(texts)
+    held: list[Given] = []
+    while batch := held + list(islice(left, most - len(held))):
+        held = []
+        while len(batch) > 1 and sum(len(given.text) for given in batch) > MOST_CHARS:
+            held.insert(0, batch.pop())
+        yield batch
+
+
+def show(given: Given, verdict: Mapping[str, Any]) -> None:
+    """One verdict for a terminal: what may be a danger first."""
+    text = " ".join(f"{given.title}. {given.text}".split() if given.title else given.text.split())
+    out.print(Text(f"“{text[:SHOWN_CHARS]}{'…' if len(text) > SHOWN_CHARS else ''}”", style="bold"))
+    decisions: dict[str, Any] = verdict["decision"]
+    grave = verdict.get("safety", [])
+    for task in sorted(decisions, key=lambda name: name not in grave):
+        decision = decisions[task]
+        label = ", ".join(decision.get("labels") or [decision["label"] or "none of them"])
+        unsure = "  [yellow]unsure[/]" if decision.get("unsure") else ""
+        style = "bold red" if task in grave else "cyan"
+        out.print(f"  {escape(task):<12} [{style}]{escape(label)}[/] {decision['probability']:.0%}  [dim]by {escape(decision['by'])}[/]{unsure}")
+        for reason in decision["reasons"]:
+            out.print(Text(f"               {reason}", style="dim"))
+        if words := decision.get("mattered"):
+            told = ", ".join(f"{span['words']} (−{span['drop']:.0%})" for span in words)
+            out.print(Text(f"               mattered most: {told}"))
+    parts = {"rules": "rules_digest", "head": "head_digest", "fusion": "fusion_digest"}
+    known = [f"{part} {str(verdict.get(key) or 'none')[:12]}" for part, key in parts.items()]
+    out.print(Text(f"  {verdict['collection']}: {', '.join(known)}", style="dim"))
+    out.print()

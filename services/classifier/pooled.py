@@ -1,0 +1,133 @@
+"""The verdict of the language model and the neural head together, where no rule and no person has spoken: label, probabilities, and whether it is unsure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from services.classifier.said import Said, bounded
+from shared import conformal
+from shared.pooling import TaskFusion, chosen, hand_set, likeliest, median, pool
+from shared.taxonomy import Task
+
+SURE = 0.6  # uncalibrated, a label with less than this is unsure
+VOICES: dict[str, str] = {"llm": "the language model", "neural": "the neural head"}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was learned for a task, and for which error rate it is used. `stale`: the parts whose weights have been swapped since."""
+
+    fusion: TaskFusion | None = None
+    error_rate: float = 0.1
+    stale: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """`label` is empty where no label of a multi task holds; `labels` are those that hold. `doubtful`: what is unsure about it, empty where nothing is."""
+
+    label: str
+    labels: list[str]
+    chances: dict[str, float]
+    possible: list[str]
+    doubtful: list[str]
+    by: Literal["llm", "neural", "fusion"]
+    reasons: list[str]
+
+    def probabilities(self) -> dict[str, float]:
+        return {label: bounded(p) for label, p in self.chances.items()}
+
+
+def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
+    """`said` holds one voice at least."""
+    multi = task.kind == "multi"
+    parts = list(said.voices)
+    learned = calibration.fusion if calibration.fusion and set(parts) <= set(calibration.fusion.parts) else None
+    chances = pool(list(task.labels), said.voices, learned or hand_set(task.name), multi=multi)
+    least = learned.thresholds if learned and learned.whole(parts) else {}
+    if multi:
+        labels = [label for label, p in chances.items() if p >= least.get(label, task.threshold)]
+        label = likeliest({name: chances[name] for name in labels}) if labels else ""
+    else:
+        label = _one(task, said, chances, least)
+        labels = [label]
+    scores = learned.scores.get("+".join(sorted(parts)), []) if learned else []
+    if scores:
+        found, doubtful = _conformal(task, chances, label, conformal.limit(scores, calibration.error_rate))
+    else:
+        found, doubtful = _by_threshold(task, chances, label, calibration.error_rate)
+    possible = [name for name in task.labels if name in found or name in labels]
+    by: Literal["llm", "neural", "fusion"] = "fusion" if len(parts) > 1 else "llm" if said.llm else "neural"
+    reasons = [*_voices(task, said, labels, chances), *_calibrated(learned, calibration, bool(scores))]
+    return Pooled(label, labels, chances, possible, doubtful, by, reasons)
+
+
+def _one(task: Task, said: Said, chances: dict[str, float], thresholds: Mapping[str, float]) -> str:
+    """The likeliest label, measured by its threshold where one was learned; of an ordinal task the median, which errs by the fewest places. A model that
+    named one label and no others has no order in what is left over, so alone it is taken at its word."""
+    if task.kind != "ordinal" or (list(said.voices) == ["llm"] and said.llm and not said.llm.probabilities):
+        return chosen(chances, thresholds)
+    return median(chances)
+
+
+def expected_rank(task: Task, chances: dict[str, float]) -> float | None:
+    """The mean place in the order of labels, from 0; None where there is no order."""
+    return round(sum(place * chances.get(label, 0.0) for place, label in enumerate(task.labels)), 6) if task.kind == "ordinal" else None
+
+
+def _conformal(task: Task, chances: dict[str, float], label: str, most: float) -> tuple[list[str], list[str]]:
+    """The labels that are possible, and those of them that are in doubt."""
+    found = conformal.possible(list(task.labels), chances, most, task.kind)
+    if task.kind == "multi":
+        return found, conformal.doubtful(chances, most)
+    return found, [] if found == [label] else [name for name in found if name != label] or [label]
+
+
+def _by_threshold(task: Task, chances: dict[str, float], label: str, error_rate: float) -> tuple[list[str], list[str]]:
+    """The same where nothing was learned: by the probability alone."""
+    if task.kind == "multi":
+        doubtful = [name for name, p in chances.items() if 1 - SURE < p < SURE]
+        return doubtful, doubtful
+    if chances[label] >= SURE:
+        return [label], []
+    found, mass = [], 0.0
+    for name in sorted(chances, key=lambda name: -chances[name]):
+        found.append(name)
+        mass += chances[name]
+        if mass >= 1 - error_rate:
+            break
+    return found, [name for name in found if name != label] or [label]
+
+
+def doubts(task: Task, label: str, doubtful: Sequence[str]) -> list[str]:
+    """What is unsure, in words."""
+    if not doubtful:
+        return []
+    if task.kind == "multi":
+        return [f"unsure: {', '.join(doubtful)} may hold or not"]
+    others = [name for name in doubtful if name != label]
+    return [f"unsure: {', '.join(others)} {'is' if len(others) == 1 else 'are'} possible too" if others else "unsure: no label stands out"]
+
+
+def _voices(task: Task, said: Said, labels: list[str], chances: dict[str, float]) -> list[str]:
+    lines = []
+    for part, voice in said.voices.items():
+        named = [label for label, p in voice.items() if p >= task.threshold] if task.kind == "multi" else []
+        if said.llm and part == "llm" and not named:
+            named = [said.llm.label]
+        shown = ", ".join(f"{label} ({voice[label]:.0%})" for label in named or [likeliest(voice)])
+        lines.append(f"{VOICES[part]} says {shown}")
+    lines += [f"the head was never taught {label}" for label in labels if said.neural and label not in said.neural]
+    if len(said.voices) > 1 and (labels or task.kind == "multi"):
+        lines.append("together " + (", ".join(f"{label} ({chances[label]:.0%})" for label in labels) or "no label"))
+    if labels and task.kind == "single" and chances[likeliest(chances)] > chances[labels[0]]:
+        best = likeliest(chances)
+        lines.append(f"{best} is likelier ({chances[best]:.0%}) and is said too easily; {labels[0]} reaches more of its threshold")
+    return lines
+
+
+def _calibrated(learned: TaskFusion | None, calibration: Calibration, conformal_scores: bool) -> list[str]:
+    if learned is None:
+        return ["uncalibrated: the weights of the parts were set by hand"]
+    stale = [f"calibrated on other weights of {VOICES.get(part, part)} than those that spoke" for part in calibration.stale]
+    return stale + ([] if conformal_scores else ["uncalibrated doubt: these parts were never seen together"])

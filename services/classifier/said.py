@@ -1,0 +1,82 @@
+"""What the parts said of one task, without what does not belong there: hits on other tasks, answers that are no label of it, parts that it does not ask."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.classifier.rules import Hit
+from shared.events import LabelScore, PartScore
+from shared.pooling import likeliest, spread
+from shared.taxonomy import Task
+
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a person said the label is (of a multi task: the labels, between commas). `of_this` is False where the correction was given on another text
+    that tells the same."""
+
+    label: str
+    why: str = ""
+    by: str = "anonymous"
+    of_this: bool = True
+
+    def reason(self) -> str:
+        where = "" if self.of_this else " on the same story or a near-duplicate"
+        return f"corrected to {self.label} by {self.by}{where}{': ' + self.why if self.why else ''}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """`voices`: part -> label -> probability, of the parts that answer with probabilities."""
+
+    hits: list[Hit]
+    correction: Correction | None
+    llm: LabelScore | None
+    neural: dict[str, float]
+    voices: dict[str, dict[str, float]]
+
+    @classmethod
+    def of(cls, task: Task, hits: Sequence[Hit], correction: Correction | None, llm: LabelScore | None, neural: Mapping[str, float] | None) -> "Said":
+        spoken = [hit for hit in hits if hit.rule.task == task.name and hit.rule.label in task.labels] if "rule" in task.parts or task.safety else []
+        if correction and not _means_something(task, correction.label):
+            correction = None
+        if llm and ("llm" not in task.parts or llm.label not in task.labels):
+            llm = None
+        head = {label: neural[label] for label in task.labels if label in neural} if neural and "neural" in task.parts else {}
+        voices = {"llm": spread(list(task.labels), _told(task, llm))} if llm else {}
+        return cls(spoken, correction, llm, head, voices | ({"neural": head} if head else {}))
+
+    def parts(self) -> list[PartScore]:
+        """Each part's own voice, for the decision to carry."""
+        parts = [PartScore(part="rule", label=hit.rule.label, probability=1.0, why=hit.reason(), spans=list(hit.spans)) for hit in self.hits]
+        if self.correction:
+            parts.append(PartScore(part="correction", label=self.correction.label, probability=1.0, why=self.correction.why))
+        if self.llm:
+            told = _rounded(self.voices["llm"]) if self.llm.probabilities else {}
+            parts.append(PartScore(part="llm", label=self.llm.label, probability=round(self.llm.probability, DIGITS), probabilities=told))
+        if self.neural:
+            best = likeliest(self.neural)
+            parts.append(PartScore(part="neural", label=best, probability=bounded(self.neural[best]), probabilities=_rounded(self.neural)))
+        return parts
+
+
+def _told(task: Task, llm: LabelScore) -> dict[str, float]:
+    """The labels whose probability the model gave: all, or at least the one it names."""
+    return {label: llm.probabilities[label] for label in task.labels if label in llm.probabilities} or {llm.label: llm.probability}
+
+
+def bounded(p: float) -> float:
+    return round(min(max(p, 0.0), 1.0), DIGITS)
+
+
+def _rounded(chances: Mapping[str, float]) -> dict[str, float]:
+    return {label: bounded(p) for label, p in chances.items()}
+
+
+def _means_something(task: Task, label: str) -> bool:
+    try:
+        task.chosen(label)
+    except ValueError:
+        return False  # a label that has been taken out of the set since
+    return True

@@ -1,0 +1,131 @@
+"""Whose words they are, and whether they are meant: what stands around the words of a rule in a folded text. English.
+
+Negation follows the idea of NegEx (Chapman et al., 2001): a trigger shortly before the words, in the same clause. On the side of the person: a second
+negation, a "not only", a "not yet" or a question why not, and the words count as said.
+"""
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+
+NEGATION_REACH = 2  # words that may stand between a negation and what it negates
+DOUBLE_REACH = 5  # words between a negation and one before it that takes it back
+SENTENCE_REACH = 300  # characters looked at on either side of a hit, so that a text without full stops costs no more than another
+QUOTE_REACH = 1000
+_SENTENCE_END = re.compile(r"[.!?…]+(?=[\s\"')]|$)|\n")
+_CLAUSE = re.compile(r"[,;:()—–]|(?<!\w)(?:but|and|because|so|then)(?!\w)")
+_NOT_NEGATING = frozenset("only just merely simply alone lie lying but and because if that so when while i im ive id ill".split())
+_NOT_YET = re.compile(r"\W{0,3}(?:(?:just )?yet|until|till|unless|today|tonight|tomorrow|for now|right now|this time|this week)(?!\w)")
+_WHY_NOT = re.compile(r"(?<!\w)(?:why|reasons?|how come|tell me|convince me)(?!\w)")
+_FIRST = re.compile(r"i|im|ive|id|ill")
+_RAISING = frozenset("think thinking say said saying mean means believe feel claim claiming suppose".split())
+_NEGATORS = frozenset(
+    "not no never none nothing nobody cant cannot dont doesnt didnt wont wouldnt couldnt shouldnt isnt wasnt arent aint hardly barely without doubt "
+    "unsure impossible false untrue lie lied lying".split()
+)
+_FIRST_PERSON = re.compile(r"(?<!\w)(?:i|im|ive|id|ill|me|my|mine|myself)(?!\w)")
+_ATTRIBUTION = re.compile(
+    r"(?<!\w)(?:said|says|say|saying|told|tells|tell|wrote|writes|sings|singing|sang|sung|cried|cries|shouted|shouts|screams|yells|whispers|whispered|"
+    r"lyrics?|chorus|verse|song|track|line|novel|book|film|movie|play|poem|show|series|episode|scene|character|protagonist|narrator|villain|hero|heroine|"
+    r"quote[sd]?|quoting|headline|titled|called|asked|asks|recalled|recalls|testified|according|posted|tweeted|commented|texted|read|reads|goes|phrase|"
+    r"words?|expression|translation|means|patients?|clients?|callers?|students?)(?!\w)"
+)
+_OWN_ATTRIBUTION = re.compile(
+    r"(?<!\w)(?:i (?:just |have |had |once |then |finally |always |keep |kept |would |still |even |also |often |actually |literally )?(?:said|say|saying|told|"
+    r"tell|wrote|write|texted|posted|screamed|whispered|whisper|think|thinking|thought|feel|typed|mumbled|answered|replied|admitted|googled|searched)|"
+    r"my (?:\w+ )?(?:note|notes|diary|journal|letter|text|message|head|mind|thoughts|brain|heart|voice|status|post|answer|search history)|i mean it|"
+    r"i meant it|voices?|me too|same here|so true|thats me|literally me|how i feel|describes me|sums me up|i relate|about me)(?!\w)"
+)
+_SOMEBODY_SAYS = re.compile(
+    r"(?<!\w)(?!(?:i|we)(?!\w))\w+ (?:(?:just|then|always|once|also) )?(?:said|says|sang|sings|wrote|writes|cries|cried|screams|yells|shouts|goes|quote|"
+    r"lyrics?|chorus|narrator|titled)(?: (?:that|to \w+|like))?[:,]?\s*[\"']?(?:(?:i|im|ill|id)(?: \w+){0,2} )?$"
+)
+_SINGLE_OPEN, _SINGLE_CLOSE = re.compile(r"(?<![\w'])'(?=\w)"), re.compile(r"(?<=[\w.!?,])'(?![\w'])")
+_NOTES = re.compile("[♪♫♬🎵🎶🎤]")
+
+
+class Speaker(Enum):
+    """Whose words are they?"""
+
+    WRITER = "the writer's own"
+    OTHER = "somebody else's words"
+    UNSURE = "perhaps somebody else's words"
+
+
+class Negation(Enum):
+    NONE = ""
+    NEGATED = "negated"
+    DOUBTED = "doubted"  # "I don't think I want to die"
+
+
+def words(phrases: Iterable[str]) -> str:
+    """A regular expression that matches any of the phrases at word boundaries, the longest first. The phrases must be folded."""
+    longest_first = sorted(set(phrases), key=lambda phrase: (-len(phrase), phrase))
+    return rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
+
+
+def sentence(text: str, start: int, end: int) -> tuple[int, int]:
+    """Where the sentence begins and ends that text[start:end] stands in, SENTENCE_REACH characters away at most."""
+    begin, stop = max(0, start - SENTENCE_REACH), min(len(text), end + SENTENCE_REACH)
+    for mark in _SENTENCE_END.finditer(text, begin, stop):
+        if mark.end() <= start:
+            begin = mark.end()
+        elif mark.start() >= end:
+            stop = mark.start()
+            break
+    return begin, stop
+
+
+def negation_of(phrases: Iterable[str]) -> re.Pattern[str]:
+    """Matches at the end of what stands before a hit where one of the phrases may negate it: close by, with no comma between."""
+    return re.compile(rf"(?P<negation>{words(phrases)})(?P<between>(?:\s+[\w-]+){{0,{NEGATION_REACH}}})\s*$")
+
+
+def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: int) -> Negation:
+    """Whether text[start:end], in a sentence that begins at `begin`, is negated by what stands before it."""
+    before = text[begin:start]
+    found = negation.search(before)
+    if not found or _NOT_NEGATING.intersection(found["between"].split()) or _NOT_YET.match(text, end):
+        return Negation.NONE
+    clause = _CLAUSE.split(before[: found.start()])[-1]
+    if _WHY_NOT.search(clause):
+        return Negation.NONE
+    earlier = clause.split()[-DOUBLE_REACH:]
+    if earlier and earlier[0] in ("no", "nope", "nah"):  # an answer, no second negation: "no I won't …"
+        earlier = earlier[1:]
+    if _NEGATORS.intersection(earlier):
+        return Negation.NONE
+    if _FIRST.fullmatch(re.split(r"\W", text[start:end], maxsplit=1)[0]):  # "I want to die" is a clause of its own: "I won't come I want to die"
+        return Negation.DOUBTED if found["negation"].split()[-1] in _RAISING else Negation.NONE
+    return Negation.NEGATED
+
+
+def speaker(text: str, start: int, end: int) -> Speaker:
+    """Whose words text[start:end] are, by quotation marks and who is named around them, by notes of music, by a reply's mark (>)."""
+    left = max(text.rfind("\n", 0, start) + 1, start - QUOTE_REACH)
+    right = text.find("\n", end, end + QUOTE_REACH)
+    right = min(len(text), end + QUOTE_REACH) if right < 0 else right
+    before, after = text[left:start], text[end:right]
+    if notes := bool(_NOTES.search(before)) + bool(_NOTES.search(after)):
+        return Speaker.OTHER if notes == 2 else Speaker.UNSURE
+    if before.startswith((">", "&gt;")):
+        return Speaker.UNSURE
+    outside = _outside(text, left, start, end, right)
+    if outside is None:
+        begin, _ = sentence(text, start, end)
+        return Speaker.UNSURE if _SOMEBODY_SAYS.search(text[max(begin, left) : start]) else Speaker.WRITER
+    if not _ATTRIBUTION.search(outside) or _OWN_ATTRIBUTION.search(outside):
+        return Speaker.WRITER
+    return Speaker.UNSURE if _FIRST_PERSON.search(outside) else Speaker.OTHER
+
+
+def _outside(text: str, left: int, start: int, end: int, right: int) -> str | None:
+    """What stands outside the quotation that text[start:end] is in, between left and right; None where it is in none."""
+    before, after = text[left:start], text[end:right]
+    if before.count('"') % 2 and '"' in after:
+        return " ".join([*before.split('"')[::2], *after.split('"')[1::2]])
+    opened = [found.start() for found in _SINGLE_OPEN.finditer(text, left, start)]
+    closed = _SINGLE_CLOSE.search(text, end, right)
+    if opened and closed and not _SINGLE_CLOSE.search(text, opened[-1] + 1, start):
+        return f"{text[left : opened[-1]]} {text[closed.end() : right]}"
+    return None

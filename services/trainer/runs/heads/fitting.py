@@ -1,0 +1,94 @@
+"""The training loop of the networks that are trained in steps, early stopping, and temperatures (Guo et al. 2017, On Calibration of Modern Neural
+Networks), both on texts that were held out."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from services.trainer.runs.heads.examples import Targets
+from services.trainer.runs.heads.network import Network, label_weights, losses, total_loss
+from services.trainer.runs.heads.vectors import Store
+
+TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(8.0), 121))
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is trained. `patience`: passes without a better held-out loss before it ends. `body_rate`: of a body that was trained before; 0: as
+    the rest."""
+
+    passes: int
+    patience: int
+    batch: int
+    rate: float
+    decay: float
+    warm_share: float = 0.1
+    seed: int = 11
+    body_rate: float = 0.0
+
+
+def in_steps(network: Network, store: Store, target: Targets, taught: Places, held: Places, plan: Plan) -> Network:
+    """Train with AdamW, the rate rising and then falling linearly; the weights of the pass with the least held-out loss stay."""
+    torch.manual_seed(plan.seed)
+    dice = np.random.default_rng(plan.seed)
+    weights = label_weights(target, taught)
+    steps = plan.passes * -(-len(taught) // plan.batch)
+    warm = max(1, int(plan.warm_share * steps))
+    groups = [{"params": network.last.parameters(), "lr": plan.rate}]
+    if body := list(network.body.parameters()):
+        groups.append({"params": body, "lr": plan.body_rate or plan.rate})
+    optimiser = torch.optim.AdamW(groups, weight_decay=plan.decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / warm, max(0.02, (steps - n) / max(1, steps - warm))))
+    best, best_loss, since = copy.deepcopy(network.state_dict()), float("inf"), 0
+    for _ in range(plan.passes):
+        network.train()
+        for places in _batches(store, taught, plan.batch, dice):
+            optimiser.zero_grad()
+            loss = total_loss(network, network.logits(*store.inputs(network.reads, places)), target, places, weights)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+        now = loss_of(target, held, network.all_logits(store, held))
+        if now < best_loss:
+            best, best_loss, since = copy.deepcopy(network.state_dict()), now, 0
+        elif (since := since + 1) >= plan.patience:
+            break
+    network.load_state_dict(best)
+    return network.eval()
+
+
+def loss_of(target: Targets, places: Places, scores: Sequence[torch.Tensor]) -> float:
+    """Mean log-loss of these texts' scores (a tensor a task), unweighted, the tasks' added up."""
+    total = 0.0
+    for task, logits in zip(target.tasks, scores, strict=True):
+        spoken = int(target.speaks(task.name)[places].sum())
+        total += float(losses(task.kind, logits, torch.from_numpy(target.of[task.name][places])).sum()) / max(spoken, 1)
+    return total
+
+
+def fit_temperatures(network: Network, store: Store, target: Targets, held: Places) -> None:
+    """As set_temperatures, on held-out texts."""
+    set_temperatures(network, target, held, network.all_logits(store, held))
+
+
+def set_temperatures(network: Network, target: Targets, places: Places, scores: Sequence[torch.Tensor]) -> None:
+    """The temperature of each task with the least log-loss of the scores of texts that were not trained on; 1 where they say nothing of the task."""
+    for n, (task, logits) in enumerate(zip(target.tasks, scores, strict=True)):
+        said = torch.from_numpy(target.of[task.name][places])
+        if target.speaks(task.name)[places].any():
+            found = [float(losses(task.kind, logits.double() / t, said).sum()) for t in TEMPERATURES]
+            network.temperature[n] = float(TEMPERATURES[int(np.argmin(found))])
+
+
+def _batches(store: Store, taught: Places, size: int, dice: np.random.Generator) -> list[Places]:
+    """All of the texts once, in random batches of neighbours in length: less to fill up."""
+    lengths = store.lengths()[taught] + dice.uniform(0, 4, len(taught))  # a different neighbour each pass
+    order = taught[np.argsort(lengths, kind="stable")] if store.begins is not None else dice.permutation(taught)
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    return [batches[n] for n in dice.permutation(len(batches))]

@@ -1,0 +1,148 @@
+"""An ONNX graph with its matrix products in int8, the scales of the activations measured beforehand on sample texts.
+
+With scales that are computed as the batch comes (dynamic quantisation) the vector of a text moves with the texts beside it. With fixed ones the integer
+sums are exact and a text's vector is the same bit for bit in any batch, at the same speed. Weights have a scale a column. The inputs of the wide layers
+hold a few dimensions that are ten times the others; those are divided by a factor each, which their weights are multiplied by (Xiao et al. 2022,
+SmoothQuant). The word embeddings have a scale a row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+HALF = 0.5  # how much of the spread goes over into the weights
+TAIL = 16.0  # dimensions are evened out where the largest is so many times the median one
+Feed = Mapping[str, NDArray[Any]]
+
+
+@dataclass
+class Range:
+    """What an activation held over the sample: least and most of all, and the most of each dimension, signs aside."""
+
+    least: float
+    most: float
+    each: NDArray[np.float32]
+
+
+def quantise(full: Path, into: Path, sample: Sequence[Feed], mask: str = "attention_mask") -> None:
+    """Write `full` with every product of tokens with a constant matrix in int8. `sample`: what the graph is fed to measure its activations; `mask` names
+    the input that is 0 where a batch is filled up."""
+    model = onnx.load(str(full))
+    graph, constants = model.graph, {one.name: one for one in model.graph.initializer}
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
+    ranges = measure(model, list(dict.fromkeys(node.input[0] for node in products)), sample, mask)
+    inputs: dict[str, tuple[str, str, str]] = {}
+    factors = {name: _factors(ranges[name], [_array(constants[node.input[1]]) for node in products if node.input[0] == name]) for name in ranges}
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type == "Gather" and node.input[0] in constants and len(constants[node.input[0]].dims) == 2:
+            nodes += _rows(graph, node, constants)
+        elif any(node is product for product in products):
+            if (name := node.input[0]) not in inputs:
+                made, inputs[name] = _input(graph, name, ranges[name], factors[name], len(inputs))
+                nodes += made
+            nodes.append(_product(graph, node, constants, inputs[name], factors[name]))
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [one for one in graph.initializer if one.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, str(into))
+
+
+def measure(model: Any, names: Sequence[str], sample: Sequence[Feed], mask: str) -> dict[str, Range]:
+    """The ranges of the tensors over the sample, of its word pieces alone and not of what it is filled up with."""
+    import onnxruntime
+
+    wider = onnx.ModelProto()
+    wider.CopyFrom(model)
+    wider.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(wider.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found: dict[str, Range] = {}
+    for feed in sample:
+        there = feed[mask].astype(bool)
+        for name, value in zip(names, session.run(list(names), dict(feed)), strict=True):
+            seen = value[there]
+            now = Range(min(float(seen.min()), 0.0), max(float(seen.max()), 0.0), np.abs(seen).max(axis=0))
+            old = found.setdefault(name, now)
+            found[name] = Range(min(old.least, now.least), max(old.most, now.most), np.maximum(old.each, now.each))
+    return found
+
+
+def batches(tokenizer: Any, texts: Sequence[str], size: int = 16) -> Iterator[Feed]:
+    """Texts as the graph is fed, neighbours in length together."""
+    tokenizer.enable_padding()
+    ordered = sorted(texts, key=len)
+    for start in range(0, len(ordered), size):
+        tokens = tokenizer.encode_batch(ordered[start : start + size])
+        ids, mask = (np.array([getattr(one, part) for one in tokens], dtype=np.int64) for part in ("ids", "attention_mask"))
+        yield {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+def _factors(seen: Range, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """What each dimension is divided by; None where none of them stands out."""
+    each = np.maximum(seen.each, 1e-4)
+    if each.max() < TAIL * np.median(each) or seen.least > -0.2:  # after a GELU the negative side is narrow, and a factor would widen it
+        return None
+    heavy = np.maximum(np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0), 1e-4)
+    factors = each**HALF / heavy ** (1 - HALF)
+    return np.asarray(factors / np.exp(np.log(factors).mean()), dtype=np.float32)
+
+
+def _input(graph: Any, name: str, seen: Range, factors: NDArray[np.float32] | None, n: int) -> tuple[list[Any], tuple[str, str, str]]:
+    """Nodes that make uint8 of an activation; returns them and the names of value, scale and zero point."""
+    nodes, source, least, most = [], name, seen.least, seen.most
+    if factors is not None:
+        graph.initializer.append(numpy_helper.from_array(1 / factors, f"even_{n}"))
+        nodes.append(helper.make_node("Mul", [name, f"even_{n}"], [f"evened_{n}"]))
+        source, most = f"evened_{n}", float((seen.each / factors).max())
+        least = -most
+    scale = np.float32((most - least) / 255)
+    names = (f"int8_{n}", f"scale_{n}", f"zero_{n}")
+    graph.initializer.append(numpy_helper.from_array(np.array(scale), names[1]))
+    graph.initializer.append(numpy_helper.from_array(np.array(np.clip(round(-least / scale), 0, 255), dtype=np.uint8), names[2]))
+    nodes.append(helper.make_node("QuantizeLinear", [source, *names[1:]], [names[0]]))
+    return nodes, names
+
+
+def _product(graph: Any, node: Any, constants: Mapping[str, Any], given: tuple[str, str, str], factors: NDArray[np.float32] | None) -> Any:
+    weight = _array(constants[node.input[1]])
+    if factors is not None:
+        weight = weight * factors[:, None]
+    scale = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12).astype(np.float32)
+    names = [f"{node.input[1]}.int8", f"{node.input[1]}.scale"]
+    graph.initializer.append(numpy_helper.from_array(np.clip(np.round(weight / scale), -127, 127).astype(np.int8), names[0]))
+    graph.initializer.append(numpy_helper.from_array(scale, names[1]))
+    value, value_scale, zero = given
+    inputs = [value, names[0], value_scale, names[1], zero]
+    return helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), name=node.name, domain="com.microsoft")
+
+
+def _rows(graph: Any, node: Any, constants: Mapping[str, Any]) -> list[Any]:
+    table = _array(constants[node.input[0]])
+    scale = np.maximum(np.abs(table).max(axis=1, keepdims=True) / 127, 1e-12).astype(np.float32)
+    base, out = node.input[0], node.output[0]
+    graph.initializer.append(numpy_helper.from_array(np.round(table / scale).astype(np.int8), f"{base}.int8"))
+    graph.initializer.append(numpy_helper.from_array(scale, f"{base}.scale"))
+    return [
+        helper.make_node("Gather", [f"{base}.int8", node.input[1]], [f"{out}.int8"], axis=0),
+        helper.make_node("Gather", [f"{base}.scale", node.input[1]], [f"{out}.scale"], axis=0),
+        helper.make_node("Cast", [f"{out}.int8"], [f"{out}.float"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out]),
+    ]
+
+
+def _array(tensor: Any) -> NDArray[np.float32]:
+    return np.asarray(numpy_helper.to_array(tensor))

@@ -1,0 +1,1 @@
+"""How good the classifier's verdicts are: `make bench-classifier`."""

@@ -1,0 +1,193 @@
+"""The classifier's heads: how right each kind is on public sets, and how many texts a second it reads against sentence-transformers in torch.
+
+    python -m tests.bench.heads quality [--data ../shared/data] [--sets dreaddit …] [--kinds logistic …] [--threads 2]
+    python -m tests.bench.heads speed [--threads 2] [--rounds 5]
+
+quality: each head is trained on a set's own train split and measured on its test split; where that is not in the data folder on its validation split, and
+where there is none on a fifth of the train split that was left out. Texts of the measured part that stand in the taught one too are left out. The vectors
+are kept in build/heads. speed: in turns in one process (as tests.bench.encoder), encoder and head together. Both write build/bench/heads-*.json.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT, KEEP = ROOT / "build" / "bench", ROOT / "build" / "heads"
+SETS = {"tweeteval_emotion": 0.78, "dreaddit": 0.82, "reuters_r8": 0.97, "ag_news": 0.92}  # and what is to be reached, of FIGURE
+FIGURE = {"tweeteval_emotion": "macro_f1", "dreaddit": "f1", "reuters_r8": "accuracy", "ag_news": "accuracy"}
+POSITIVE = {"dreaddit": "stress"}  # the label whose F1 is meant
+KINDS = ("logistic", "mlp", "textcnn", "tuned")
+SHORT = 64  # characters at most of a short text
+
+
+def rows(folder: Path, name: str) -> tuple[list[dict[str, str]], list[dict[str, str]], str]:
+    """Taught and measured texts of a set, and what the measured ones are. Raises SystemExit where the set is not there."""
+    place = folder / name
+    if not (place / "train.jsonl").exists():
+        sys.exit(f"heads: {place} has no train.jsonl: name the data folder with --data")
+    taught = _lines(place / "train.jsonl")
+    for part in ("test", "val", "dev"):
+        if (place / f"{part}.jsonl").exists():
+            return taught, unseen(taught, _lines(place / f"{part}.jsonl")), f"its {part} split"
+    chosen = set(np.random.default_rng(5).permutation(len(taught))[: len(taught) // 5].tolist())
+    held = [row for n, row in enumerate(taught) if n in chosen]
+    taught = [row for n, row in enumerate(taught) if n not in chosen]
+    return taught, unseen(taught, held), "a fifth of its train split"
+
+
+def unseen(taught: Sequence[dict[str, str]], measured: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The measured texts that are not among the taught ones, small differences of case and spaces aside."""
+    known = {" ".join(row["text"].lower().split()) for row in taught}
+    return [row for row in measured if " ".join(row["text"].lower().split()) not in known]
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def quality(folder: Path, name: str, kinds: Sequence[str], threads: int) -> dict[str, Any]:
+    """Kind -> its figures on a set, and the seconds of its training, without those of the vectors, which are told apart."""
+    from services.trainer.runs.heads import training, vectors
+    from services.trainer.runs.heads.examples import Example, targets
+    from services.trainer.runs.heads.figures import figures
+    from shared.encoder import Encoder
+    from shared.taxonomy import LabelSet
+
+    taught, measured, how = rows(folder, name)
+    names = sorted({row["label"] for row in taught})
+    labels = LabelSet.model_validate({"collection": name, "tasks": {"label": {"meaning": name, "labels": dict.fromkeys(names, "")}}})
+    measured = [row for row in measured if row["label"] in names]
+    examples = [Example(row["text"], {"label": row["label"]}) for row in [*taught, *measured]]
+    target, encoder = targets(examples, labels), Encoder(ROOT / "build" / "encoder", threads)
+    report: dict[str, Any] = {"measured_on": how, "taught": len(taught), "measured": len(measured)}
+    for kind in kinds:
+        began = time.monotonic()
+        store = vectors.store(encoder, [one.text for one in examples], training.KINDS[kind].READS, KEEP)
+        read_s = time.monotonic() - began
+        began = time.monotonic()
+        network = training.once(kind, store, target, np.arange(len(taught)))
+        train_s = time.monotonic() - began
+        places = np.arange(len(taught), len(examples))
+        one = figures(target, places, network.probabilities(store, places))["label"]
+        if name in POSITIVE:
+            one["f1_of"] = one["f1"][POSITIVE[name]]
+        report[kind] = {**one, "vectors_s": round(read_s, 1), "training_s": round(train_s, 1)}
+        print(f"{name} {kind}: {told(name, report[kind])}", flush=True)
+    return report
+
+
+def told(name: str, one: dict[str, Any]) -> str:
+    """One line of a kind on a set."""
+    f1 = f", F1 of {POSITIVE[name]} {one['f1_of']:.3f}" if "f1_of" in one else ""
+    return f"accuracy {one['accuracy']:.3f}, macro-F1 {one['macro_f1']:.3f}{f1}, ECE {one['ece']:.3f}, trained in {one['training_s']:.0f} s"
+
+
+def table(report: dict[str, Any]) -> str:
+    """The figures, and for each set whether the best kind reaches what is asked."""
+    lines = ["| set | measured on | kind | accuracy | macro-F1 | ECE | training |", "|---|---|---|---|---|---|---|"]
+    for name, found in report.items():
+        best = max(value(name, found[kind]) for kind in found if kind in KINDS)
+        wanted = f"{best:.3f} of the {SETS[name]} that are asked" if name in SETS else ""
+        for kind in (kind for kind in KINDS if kind in found):
+            one, where = found[kind], f"{found['measured_on']}, {found['measured']} texts; {wanted}"
+            lines.append(
+                f"| {name} | {where} | {kind} | {one['accuracy']:.3f} | {one['macro_f1']:.3f} | {one['ece']:.3f} | {one['training_s']:.0f} s |"
+            )
+    return "\n".join(lines)
+
+
+def value(name: str, one: dict[str, Any]) -> float:
+    """The figure that is asked of a set."""
+    wanted = FIGURE.get(name, "macro_f1")
+    return float(one["f1_of"] if wanted == "f1" else one[wanted])
+
+
+def racers(threads: int) -> dict[str, Callable[[Sequence[str]], Any]]:
+    """The shipped logistic head, batched and a text a call, and the same weights' worth of work behind sentence-transformers."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    from services.classifier.head import Head
+    from services.trainer.runs.export_encoder import source_folder
+    from shared.encoder import Encoder
+    from tests.bench.encoder import TORCH
+
+    logging.disable_progress_bar()
+    torch.set_num_threads(threads)
+    original = SentenceTransformer(str(source_folder()), device="cpu")
+    encoder, head = Encoder(ROOT / "build" / "encoder", threads), Head.load(ROOT / "deploy" / "model" / "heads" / "news", threads=threads)
+    linear = torch.nn.Linear(384, sum(len(labels) for labels in head.card.tasks.values()))
+
+    def in_torch(texts: Sequence[str]) -> Any:
+        with torch.inference_mode():
+            vectors = original.encode(list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False, convert_to_tensor=True)
+            return linear(vectors).softmax(dim=1).tolist()
+
+    return {
+        "encoder and head, batches of 64": lambda texts: head.scores(encoder, texts, batch=64),
+        "encoder and head, a text a call": lambda texts: [head.scores(encoder, [text]) for text in texts],
+        "encoder alone, batches of 64": lambda texts: encoder.encode(texts, batch=64),
+        TORCH: in_torch,
+    }
+
+
+def speed(threads: int, rounds: int) -> dict[str, Any]:
+    """Texts a second on headlines, on short texts and on texts of 128 tokens."""
+    from tokenizers import Tokenizer
+
+    from tests.bench.encoder import headlines, of_128_tokens, race, summary
+
+    tokenizer = Tokenizer.from_file(str(ROOT / "build" / "encoder" / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    titles = headlines()
+    short = [title[:SHORT].rsplit(" ", 1)[0] if len(title) > SHORT else title for title in titles]
+    short = [" ".join(text.split()[:6]) for text in short]
+    runners = racers(threads)
+    report: dict[str, Any] = {"threads": threads, "rounds": rounds}
+    for kind, texts in (("short", short), ("headlines", titles), ("tokens_128", of_128_tokens(tokenizer))):
+        tokens = float(np.mean([len(tokenizer.encode(text).ids) for text in texts]))
+        report[kind] = {"texts": len(texts), "tokens": round(tokens, 1), **summary(race(runners, texts, rounds))}
+    return report
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["quality", "speed"])
+    parser.add_argument("--data", default=None)
+    parser.add_argument("--sets", nargs="*", default=list(SETS))
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args(argv)
+    OUT.mkdir(parents=True, exist_ok=True)
+    if args.what == "speed":
+        report = speed(args.threads, args.rounds)
+        for kind in ("short", "headlines", "tokens_128"):
+            print(f"{kind}: {report[kind]['texts']} texts of {report[kind]['tokens']} tokens, {args.threads} threads")
+            for name, one in report[kind].items():
+                if isinstance(one, dict):
+                    print(f"  {name}: {one['texts_per_s']:,.0f} texts/s ({one['least']:,.0f} to {one['most']:,.0f}), {one['ratio']:.2f} times")
+        (OUT / "heads-speed.json").write_text(json.dumps(report, indent=1) + "\n")
+        return
+    import torch
+
+    from services.trainer.runs.gather import data_folder
+
+    torch.set_num_threads(args.threads)
+    found = {name: quality(data_folder(args.data), name, args.kinds, args.threads) for name in args.sets}
+    (OUT / "heads-quality.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The classifier's HTTP interface, and `feedloop classify` against it: the whole way from the command to the verdict."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from classifier_samples import START
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from test_classifier_head import SHIPPED, OneHot
+
+from deploy.local.classify import classify
+from deploy.local.texts import Given
+from services.classifier.api import MOST_EXPLAINED, Api
+from services.classifier.live_head import LiveHead
+from shared.objects import ObjectStore
+from shared.registry import Registry
+from shared.service import _bad_input, _http_error
+
+
+@pytest.fixture
+def api(new_decider, tmp_path: Path) -> Starlette:
+    live = LiveHead(OneHot(), SHIPPED / "news", Registry(ObjectStore(str(tmp_path / "objects")), tmp_path / "cache"), "c", lambda: START)
+    live.start()
+    return Starlette(routes=Api(new_decider(), live).routes(), exception_handlers={HTTPException: _http_error, ValueError: _bad_input})
+
+
+@pytest.fixture
+async def client(api: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api, raise_app_exceptions=False), base_url="http://classifier") as made:
+        yield made
+
+
+async def test_a_verdict_carries_what_it_rests_on(client: httpx.AsyncClient) -> None:
+    answer = (await client.post("/api/classify", json={"text": "I want to kill myself", "title": "Note"})).json()
+    assert len(answer["rules_digest"]) == len(answer["head_digest"]) == 64 and answer["fusion_digest"] == "" and answer["collection"] == "news"
+    assert answer["safety"] == ["risk"]
+    risk, category = answer["decision"]["risk"], answer["decision"]["category"]
+    [span] = next(part for part in risk["parts"] if part["part"] == "rule")["spans"]
+    assert "I want to kill myself"[span["start"] : span["end"]] == span["words"] and span["field"] == "text" and "kill" in span["words"]
+    assert sum(category["probabilities"].values()) == pytest.approx(1, abs=1e-4) and category["label"] in category["possible"]
+    assert category["parts"][0]["probabilities"] and category["mattered"] == []
+    assert any("uncalibrated" in reason for reason in category["reasons"])
+
+
+async def test_explanations_are_asked_for_and_bounded(client: httpx.AsyncClient) -> None:
+    answer = (await client.post("/api/classify?explain=1", json={"items": [{"text": "a bb ccc dddd eeeee ffffff"}] * MOST_EXPLAINED})).json()
+    assert len(answer["items"]) == MOST_EXPLAINED
+    spans = [span for item in answer["items"] for decision in item["decision"].values() for span in decision["mattered"]]
+    assert all(span["words"] == "a bb ccc dddd eeeee ffffff"[span["start"] : span["end"]] and "drop" in span for span in spans)
+    refused = await client.post("/api/classify?explain=1", json={"items": [{"text": "a"}] * (MOST_EXPLAINED + 1)})
+    assert refused.status_code == 422 and refused.json() == {"error": "items: at most 16 at once with explain, and these are 17"}
+    assert (await client.post("/api/classify?explain=0", json={"items": [{"text": "a"}] * (MOST_EXPLAINED + 1)})).status_code == 200
+    strange = await client.post("/api/classify", json={"text": "a", "collection": "Gossip!"})
+    assert strange.status_code == 422 and "no name of a collection" in strange.json()["error"]
+
+
+async def test_a_collection_without_a_head_is_decided_by_rules(client: httpx.AsyncClient) -> None:
+    answer = (await client.post("/api/classify?explain=1", json={"text": "I want to kill myself", "collection": "wellbeing"})).json()
+    assert answer["collection"] == "wellbeing" and "risk" in answer["safety"] and answer["decision"]["risk"]["label"] == "high"
+    assert answer["head_digest"] == ""
+
+
+async def test_the_command_against_the_service(api: Starlette, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(60):
+            while not server.started:
+                await asyncio.sleep(0.05)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        monkeypatch.setenv("FEEDLOOP_CLASSIFIER_URL", f"http://127.0.0.1:{port}")
+        texts = [Given("I want to kill myself"), Given("I went to the store", "Saturday")]
+        await classify(texts, "wellbeing", "default", as_json=False, explain=True)
+        said = capsys.readouterr().out
+        assert said.index("risk") < said.index("I went to the store") and "high 100%  by rule" in said and "wellbeing: rules " in said
+        await classify(texts, "news", "default", as_json=True, explain=False)
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["decision"]["risk"]["label"] for row in rows] == ["high", "none"] and rows[1]["title"] == "Saturday"
+    finally:
+        server.should_exit = True
+        await serving

@@ -1,0 +1,60 @@
+"""A user's own label set works at once with rules and the language model, and without a head."""
+
+from pathlib import Path
+
+import pytest
+from classifier_samples import enriched, feedback, ingested
+
+from services.classifier.decide import Decider, Neural
+from services.classifier.overlay import Overlay
+from services.classifier.rulebook import RuleBook
+from shared.events import DocumentClassified, LabelScore
+from shared.taxonomy import label_set, use
+
+EXAMPLE = Path(__file__).parents[3] / "feedloop.example.yaml"
+RULES = """
+collection: desk
+rules:
+  - {id: fire, task: tags, label: danger, kind: block, any: [fire], reason: somebody may be harmed, owner: desk,
+     tests: [{text: a fire broke out, hit: true}]}
+  - {id: loud, task: tone, label: alarmed, kind: plain, any: [evacuate], reason: an order to leave, owner: desk,
+     tests: [{text: they evacuate the school, hit: true}]}
+"""
+
+
+@pytest.fixture
+def decider(tmp_path: Path):
+    """The label set that feedloop.example.yaml shows, without the marks of a comment."""
+    text = EXAMPLE.read_text().partition("label_sets: {}\n")[2]
+    shown = "label_sets:\n" + "\n".join(line.removeprefix("#") for line in text.splitlines())
+    (tmp_path / "feedloop.yaml").write_text(shown)
+    use(tmp_path / "feedloop.yaml")
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "desk.yaml").write_text(RULES)
+    yield Decider(RuleBook(tmp_path / "rules", label_set), Overlay(), label_set)
+    use(None)
+
+
+def test_rules_and_the_language_model_decide_it(decider: Decider) -> None:
+    document = ingested(title="A fire at the school", text="The council met at once, and the budget was spent.", collection="desk")
+    provisional = decider.document(document, Neural())
+    assert set(provisional.decision) == {"tags"}
+    assert (provisional.decision["tags"].labels, provisional.decision["tags"].by) == (["danger"], "rule")
+
+    read = enriched(document, {"beat": ("city", 0.9), "tone": ("raised", 0.7), "tags": ("money", 0.8)})
+    final = decider.document(read, Neural())
+    assert final.decision["beat"].label == "city" and final.decision["beat"].by == "llm"
+    assert (final.decision["tone"].label, final.decision["tone"].expected_rank) == ("raised", 1.0)
+    assert (final.decision["tags"].label, final.decision["tags"].labels) == ("danger", ["money", "danger"])
+    assert DocumentClassified.model_validate_json(final.model_dump_json()) == final
+
+    decider.overlay.remember(feedback("f1", "people", task="tags", collection="desk"))
+    corrected = decider.document(read, Neural())
+    assert corrected.decision["tags"].labels == ["people", "danger"] and corrected.stage == "corrected"
+
+
+def test_of_several_labels_the_models_own_probabilities_count(decider: Decider) -> None:
+    read = enriched(ingested(collection="desk"), {})
+    score = LabelScore(label="money", probability=0.9, probabilities={"money": 0.9, "people": 0.7, "danger": 0.1})
+    decision = decider.document(read.model_copy(update={"verdict": {"tags": score}}), Neural()).decision["tags"]
+    assert decision.labels == ["money", "people"] and not decision.unsure

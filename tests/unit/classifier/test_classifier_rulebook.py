@@ -1,0 +1,196 @@
+"""Which rules are in force: the folder's, the published ones, and the ones of before where the new are bad."""
+
+import asyncio
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from classifier_samples import START
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from test_classifier_rules import NEWS, rule
+
+from services.classifier.rule_desk import RuleDesk
+from services.classifier.rule_news import MOST_INLINE, announcement, back_to_folder, files_in, files_of
+from services.classifier.rulebook import FOLDER, RuleBook
+from shared.envelope import MAX_BODY, body_of
+from shared.errors import ConfigError, FeedloopError, PermanentError
+from shared.events import RulesPublished, RuleText
+from shared.objects import ObjectStore
+from shared.service import _failed, _http_error
+from shared.taxonomy import label_set
+
+
+def text_of(*rules: dict) -> str:
+    return json.dumps({"rules": list(rules)})
+
+
+def save(file: Path, text: str, mtime: int) -> None:
+    file.write_text(text)
+    os.utime(file, (mtime, mtime))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rules").mkdir()
+    save(tmp_path / "rules" / "a.yaml", text_of(rule()), 1)
+    return tmp_path / "rules"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(str(tmp_path / "objects"))
+
+
+def news(book: RuleBook, store: ObjectStore, text: str, name: str = "b.yaml") -> RulesPublished:
+    files = files_of([RuleText(name=name, text=text)])
+    return announcement(book.check(files), files, store, book.rules.digest, "ana", "because", START)
+
+
+def take(book: RuleBook, store: ObjectStore, event: RulesPublished) -> bool:
+    return book.take(event.digest, lambda: files_in(event, store))
+
+
+def test_a_bad_edit_keeps_the_old_rules_and_says_so(folder: Path) -> None:
+    file = folder / "a.yaml"
+    book = RuleBook(folder, label_set)
+    first = book.rules
+    assert not book.refresh()
+    save(file, text_of(rule(label="extreme")), 2)
+    assert not book.refresh()
+    assert book.rules is first
+    assert "'r1'" in book.problem and "stay in force" in book.problem
+    save(file, text_of(rule(any=["act now", "hurry"])), 3)
+    assert book.refresh()
+    assert book.problem == "" and book.rules.digest != first.digest
+    assert book.rules.hits("", "Hurry up", NEWS)
+    file.unlink()
+    assert not book.refresh()
+    assert "no rule files" in book.problem and len(book.rules) == 1
+
+
+def test_a_bad_folder_at_the_start_ends_the_process(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no rule files"):
+        RuleBook(tmp_path, label_set)
+
+
+def test_published_rules_hold_in_every_replica_until_the_folder_is_asked_for_again(folder: Path, store: ObjectStore) -> None:
+    one, other = RuleBook(folder, label_set), RuleBook(folder, label_set)
+    event = RulesPublished.model_validate_json(
+        news(one, store, text_of(rule(any=["hurry"], tests=[{"text": "hurry", "hit": True}]))).model_dump_json()
+    )
+    assert event.files and event.files_ref is None and event.rules == 1 and event.previous == one.rules.digest
+    for book in (one, other):
+        assert take(book, store, event) and not take(book, store, event)
+        assert (book.source, book.problem) == (event.digest, "")
+        assert book.rules.hits("", "hurry", NEWS) and not book.rules.hits("", "act now", NEWS)
+    assert one.rules.digest == other.rules.digest == event.digest
+    save(folder / "a.yaml", text_of(rule(any=["act now", "at once"])), 5)
+    assert not one.refresh() and one.source == event.digest  # an edit of the folder waits
+    assert take(one, store, back_to_folder(event.digest, "ana", "enough", START))
+    assert one.source == FOLDER and one.rules.hits("", "at once", NEWS)
+
+
+def test_published_rules_that_are_bad_missing_or_others_are_refused_and_the_old_stay(folder: Path, store: ObjectStore) -> None:
+    book = RuleBook(folder, label_set)
+    before, good = book.rules, news(book, store, text_of(rule(id="r2")))
+    gone = good.model_copy(update={"files": [], "files_ref": store.put(b"[]").model_copy(update={"uri": "blobs/no/thing"})})
+    odd = good.model_copy(update={"files": [], "files_ref": store.put(b"{")})
+    for event, says in (
+        (good.model_copy(update={"files": [RuleText(name="b.yaml", text=text_of(rule(label="extreme")))]}), "no label 'extreme'"),
+        (good.model_copy(update={"files": [RuleText(name="b.yaml", text=text_of(rule(id="r3")))]}), "not those of their digest"),
+        (good.model_copy(update={"files": [RuleText(name="../b.yaml", text="")]}), "no name of a rule file"),
+        (gone, "has no blobs/no/thing"),
+        (odd, "holds no rule files"),
+    ):
+        assert not take(book, store, event)
+        assert says in book.problem and "stay in force" in book.problem and book.rules is before and book.source == FOLDER
+    assert take(book, store, good) and book.problem == ""
+
+
+def test_large_rules_travel_by_reference(folder: Path, store: ObjectStore) -> None:
+    book = RuleBook(folder, label_set)
+    many = text_of(*(rule(id=f"r{n}", reason="x" * 1100) for n in range(400)))
+    assert len(many) > MOST_INLINE
+    event = news(book, store, many)
+    assert event.files == [] and event.files_ref and len(body_of(event)) < 2_000
+    assert take(book, store, event) and len(book.rules) == 400
+    assert len(body_of(news(book, store, text_of(rule(reason='"\\' * (MOST_INLINE // 8)))))) <= MAX_BODY
+
+
+def test_names_of_files_are_checked() -> None:
+    with pytest.raises(ConfigError, match="two rule files"):
+        files_of([RuleText(name="a.yaml", text=""), RuleText(name="a.yaml", text="")])
+    with pytest.raises(PermanentError, match="holds no rule files"):
+        files_in(RulesPublished(digest="d", files_ref=None, published_at=START).model_copy(update={"files_ref": _Ref()}), _Odd())  # type: ignore[arg-type]
+
+
+class _Ref:
+    uri = "x"
+
+
+class _Odd:
+    def get(self, _: object) -> bytes:
+        return b'[{"name": 1}]'
+
+
+def test_expiry_is_told_once_a_rule(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [datetime(2026, 11, 20, 12, tzinfo=UTC)]
+    save(folder / "a.yaml", text_of(rule(expires="2026-11-20")), 2)
+    book = RuleBook(folder, label_set, lambda: now[0])
+    told = lambda: capsys.readouterr().out.count("rules.expired")  # noqa: E731
+    book.refresh()
+    assert told() == 0
+    now[0] = datetime(2026, 11, 21, tzinfo=UTC)
+    book.refresh()
+    book.refresh()
+    assert told() == 1 and book.rules.hits("", "act now", NEWS) == []
+
+
+class MemoryBus:
+    """Hands what is published to those who read the topic, as the projections of the replicas do."""
+
+    def __init__(self) -> None:
+        self.readers: list = []
+
+    async def publish(self, *events: RulesPublished) -> None:
+        for event in events:
+            for reader in self.readers:
+                await reader(RulesPublished.model_validate_json(event.model_dump_json()))
+
+
+async def test_rules_are_published_over_http_and_taken_by_all_replicas(folder: Path, store: ObjectStore) -> None:
+    bus, books = MemoryBus(), [RuleBook(folder, label_set) for _ in range(3)]
+    desks = [RuleDesk(book, store, bus, lambda: START) for book in books]  # type: ignore[arg-type]
+    bus.readers = [desk.on_rules_published for desk in desks]
+    app = Starlette(routes=desks[0].routes(), exception_handlers={HTTPException: _http_error, FeedloopError: _failed})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://classifier") as client:
+        shadowed = [rule(), rule(id="r2", label="low")]
+        answer = await client.post("/api/rules", json={"files": [{"name": "a.yaml", "text": text_of(*shadowed)}], "by": "ana"})
+        assert answer.status_code == 202 and answer.json()["count"] == 2 and len(answer.json()["warnings"]) == 2
+        assert {book.rules.digest for book in books} == {answer.json()["digest"]} == {book.source for book in books}
+        for wrong, says in (
+            ([{"name": "a.yaml", "text": text_of(rule(label="extreme"))}], "no label 'extreme'"),
+            ([{"name": "a.txt", "text": ""}], "no name of a rule file"),
+            ([{"name": "a.yaml", "text": yaml.safe_dump({"rules": 5})}], "a.yaml"),
+        ):
+            refused = await client.post("/api/rules", json={"files": wrong})
+            assert refused.status_code >= 400 and says in refused.json()["error"]
+            assert {book.source for book in books} == {answer.json()["digest"]}
+        assert (await client.post("/api/rules", json={"reason": "back"})).json()["digest"] == FOLDER
+        assert {book.source for book in books} == {FOLDER} and len(books[2].rules) == 1
+
+
+async def test_reading_the_folder_and_the_topic_at_once_leaves_one_of_them_whole(folder: Path, store: ObjectStore) -> None:
+    book = RuleBook(folder, label_set)
+    event = news(book, store, text_of(rule(id="r2", any=["hurry"], tests=[{"text": "hurry", "hit": True}])))
+    for n in range(20):
+        save(folder / "a.yaml", text_of(rule(id=f"f{n}")), 10 + n)
+        await asyncio.gather(asyncio.to_thread(book.refresh), asyncio.to_thread(take, book, store, event))
+        assert book.source == event.digest == book.rules.digest
+        take(book, store, back_to_folder(event.digest, "", "", START))
+        assert book.rules.hits("", "act now", NEWS)[0].rule.id == f"f{n}"

@@ -1,0 +1,79 @@
+"""feedloop rules check, test, explain, publish."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from services import __main__ as command
+from shared import taxonomy
+from shared.errors import ConfigError
+
+RULE = {"id": "r1", "task": "urgency", "label": "high", "kind": "plain", "any": ["act now"], "reason": "it says so", "owner": "desk"}
+
+
+@pytest.fixture(autouse=True)
+def _the_label_sets_that_ship():
+    yield
+    taxonomy.use(None)
+
+
+def folder(tmp_path: Path, *rules: dict, **more: object) -> str:
+    (tmp_path / "a.yaml").write_text(json.dumps({"rules": list(rules), **more}))
+    return str(tmp_path)
+
+
+def rule(*tests: tuple[str, bool], **more: object) -> dict:
+    return RULE | {"tests": [{"text": text, "hit": hit} for text, hit in tests or [("Act now!", True)]]} | more
+
+
+def run(*words: str, given: str = "") -> Result:
+    return CliRunner().invoke(command.app, ["rules", *words], input=given)
+
+
+def test_check_prints_warnings_and_counts(tmp_path: Path) -> None:
+    done = run("check", folder(tmp_path, rule(), rule(id="r2", label="low", expires="2020-01-01")))
+    assert done.exit_code == 0
+    assert "warning: rules 'r1' and 'r2' contradict each other" in done.output and "warning: rule 'r2' has expired" in done.output
+    assert "rule 'r2' can never decide" in done.output and "2 rules are sound, 2 warnings" in done.output
+
+
+@pytest.mark.parametrize("task", [None, "mood"])
+def test_check_of_a_bad_file_ends_with_one_line_and_status_1(tmp_path: Path, task: str | None, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["feedloop", "rules", "check", folder(tmp_path, rule(task=task))])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert "a.yaml: rule 'r1'" in str(ended.value.code) and str(ended.value.code).startswith("feedloop: ")
+    assert isinstance(run("check", str(tmp_path / "nowhere")).exception, ConfigError)
+
+
+def test_test_lists_every_failure(tmp_path: Path) -> None:
+    done = run("test", folder(tmp_path, rule(("Act now!", True), ("act later", True), ("act now", False)), rule(("act now", True), id="r2")))
+    assert done.exit_code == 1
+    assert "should hit and does not: 'act later'" in done.output and "should not hit and does: 'act now'" in done.output
+    assert "2 of 4 tests of 2 rules pass" in done.output
+    assert run("test").exit_code == 0  # the shipped ones
+
+
+def test_explain_says_what_hit_what_was_voided_and_why(tmp_path: Path) -> None:
+    shown = run("explain", "In Minecraft I want to k1ll mys3lf.", "When I was 15 I wanted to die.").output
+    assert "read as: in minecraft i want to kill myself." in shown
+    assert "void    risk-intent" in shown and "“in minecraft” in the same sentence" in shown
+    assert "softer  risk-past" in shown and "-> risk low; “when i was”" in shown
+    assert "says    risk low" in shown and "says    emotion self_harm_low" in shown
+    assert "hit     r1" in run("explain", "-", "--rules", folder(tmp_path, rule()), "--collection", "news", given="please act now\n").output
+    assert run("explain", "x", "--collection", "No Name").exit_code == 1
+
+
+def test_own_label_sets_are_checked_against(tmp_path: Path) -> None:
+    sets = tmp_path / "sets"
+    sets.mkdir()
+    (sets / "desk.yaml").write_text("collection: desk\ntasks: {mood: {meaning: m, labels: {up: a, down: b}}}\n")
+    rules = folder(tmp_path, rule(task="mood", label="up"), collection="desk")
+    assert isinstance(run("check", rules).exception, ConfigError)
+    assert run("check", rules, "--labels", str(sets)).exit_code == 0
+
+
+def test_publish_checks_before_it_asks_anybody(tmp_path: Path) -> None:
+    assert "no task 'mood'" in str(run("publish", folder(tmp_path, rule(task="mood"))).exception)
