@@ -79,6 +79,7 @@ pod's name, which no other live pod bears. */}}
   env:
     {{- include "feedloop.env" . | nindent 4 }}
     {{- include "feedloop.replica" . | nindent 4 }}
+    - {name: FEEDLOOP_LABELS, value: /etc/feedloop/labels.yaml}
     {{- if eq .name "ingest" }}
     - {name: FEEDLOOP_CONFIG, value: /etc/feedloop/feedloop.yaml}
     {{- else if eq .name "retriever" }}
@@ -114,9 +115,8 @@ pod's name, which no other live pod bears. */}}
     - {name: tmp, mountPath: /tmp}
     - {name: data, mountPath: /var/lib/feedloop}
     - {name: models, mountPath: /var/cache/feedloop}
-    {{- if eq .name "ingest" }}
     - {name: config, mountPath: /etc/feedloop, readOnly: true}
-    {{- else if and (has .name (list "inference" "trainer")) (not .root.Values.model.hub) }}
+    {{- if and (has .name (list "inference" "trainer")) (not .root.Values.model.hub) }}
     - {name: model, mountPath: /models/base, readOnly: true}
     {{- end }}
 {{- end }}
@@ -148,10 +148,13 @@ initContainers:
 {{- else }}
   persistentVolumeClaim: {claimName: {{ .root.Values.objects.existingClaim | default (printf "%s-objects" (include "feedloop.fullname" .root)) }}}
 {{- end }}
-{{- if eq .name "ingest" }}
 - name: config
-  configMap: {name: {{ include "feedloop.fullname" .root }}-config}
-{{- else if and (has .name (list "inference" "trainer")) (not .root.Values.model.hub) }}
+  configMap:
+    name: {{ include "feedloop.fullname" .root }}-config
+    {{- if ne .name "ingest" }}
+    items: [{key: labels.yaml, path: labels.yaml}] # the sources are for ingest alone
+    {{- end }}
+{{- if and (has .name (list "inference" "trainer")) (not .root.Values.model.hub) }}
 - name: model
 {{- if .root.Values.model.existingClaim }}
   persistentVolumeClaim: {claimName: {{ .root.Values.model.existingClaim }}, readOnly: true}

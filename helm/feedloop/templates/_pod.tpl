@@ -3,10 +3,8 @@
 metadata:
   labels:
     {{- include "feedloop.labels" . | nindent 4 }}
-  {{- if eq .name "ingest" }}
   annotations:
-    checksum/config: {{ toYaml .root.Values.config | sha256sum }}
-  {{- end }}
+    checksum/config: {{ printf "%s\n%s" .root.Values.labelSets (ternary (toYaml .root.Values.config) "" (eq .name "ingest")) | sha256sum }}
 spec:
   automountServiceAccountToken: false
   enableServiceLinks: false # or Kubernetes sets names of the form RELEASE_INGEST_PORT, which settings could take for theirs
