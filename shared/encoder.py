@@ -1,10 +1,15 @@
-"""The sentence encoder (all-MiniLM-L6-v2 as int8 ONNX): text in, unit vectors out. No torch; onnxruntime is imported at the first use."""
+"""The sentence encoder (all-MiniLM-L6-v2 as int8 ONNX): text in, unit vectors out. No torch; onnxruntime is imported at the first use.
+
+It is two graphs, one after the other: the embedding of the word pieces, and the six layers. A fine-tuned head has layers of its own and takes the place of
+the second one, so that its texts are read once and not twice.
+"""
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +19,30 @@ if TYPE_CHECKING:
     import numpy as np
 
 DIMS = 384
-EARLY_LAYER = 4  # of six: what a fine-tuned head puts its own layers on
-LATE, EARLY = "last_hidden_state", f"layer_{EARLY_LAYER}"  # outputs of the graph
 MAX_TOKENS = 256  # word pieces: what the encoder was trained for; the rest of a text is not read
 SORTED = 4096  # texts put in order of length at a time
 MOST_TOKENS = 8192  # in one batch, filling included: 13 MB of token vectors, and some 100 MB inside the graph
-_FILES = ("model.onnx", "tokenizer.json", "manifest.json")
+EMBEDDING, LAYERS, TOKENIZER = "embedding.onnx", "layers.onnx", "tokenizer.json"
+_FILES = (EMBEDDING, LAYERS, TOKENIZER, "manifest.json")
 
 
 @dataclass(frozen=True)
 class Read:
-    """One batch as the encoder read it: `places` are the texts' places in what was given, `tokens` a vector a word piece [n, length, DIMS] and `mask`
-    [n, length] 1 where there is a word piece and 0 where the batch was filled up. `early`: the tokens as they were after layer EARLY_LAYER."""
+    """One batch as the encoder read it: `places` are the texts' places in what was given, `embedded` a vector a word piece [n, length, DIMS] before any
+    layer, and `mask` [n, length] 1 where there is a word piece and 0 where the batch was filled up. `tokens`, the vectors after the layers, and `pooled`
+    are made when they are asked for."""
 
     places: list[int]
-    tokens: "np.ndarray"
+    embedded: "np.ndarray"
     mask: "np.ndarray"
-    early: "np.ndarray"
+    layers: "Callable[[np.ndarray, np.ndarray], np.ndarray]"
 
-    @property
+    @cached_property
+    def tokens(self) -> "np.ndarray":
+        """A vector a word piece [n, length, DIMS]."""
+        return self.layers(self.embedded, self.mask)
+
+    @cached_property
     def pooled(self) -> "np.ndarray":
         """One unit vector a text [n, DIMS]: the mean over its tokens."""
         import numpy as np
@@ -50,7 +60,7 @@ class Encoder:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.folder, self.threads = folder, threads
         self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[Any, Any, Any] | None = None
 
     def load(self) -> None:
         """Read the model now rather than at the first text (about 0.3 s, 90 MB). Raises ConfigError where it is missing or damaged."""
@@ -72,29 +82,28 @@ class Encoder:
         return result
 
     def read(self, texts: Sequence[str], batch: int = 32) -> Iterator[Read]:
-        """The token vectors, at most `batch` texts at a time, neighbours in length together. Blocking. Raises ConfigError like `load`."""
+        """The texts at most `batch` at a time, neighbours in length together. Blocking. Raises ConfigError like `load`."""
         import numpy as np
 
-        session, tokenizer = self._parts()
+        embedding, layers, tokenizer = self._parts()
         for start in range(0, len(texts), SORTED):
             tokens = [one.ids for one in tokenizer.encode_batch(list(texts[start : start + SORTED]))]
             order = sorted(range(len(tokens)), key=lambda n: len(tokens[n]))  # texts of one length need no filling up
             for portion in _portions(order, [len(one) for one in tokens], batch):
-                ids, mask = (np.zeros((len(portion), len(tokens[portion[-1]])), dtype=np.int64) for _ in range(2))
+                shape = (len(portion), len(tokens[portion[-1]]))
+                ids, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
                 for row, place in enumerate(portion):
                     ids[row, : len(tokens[place])] = tokens[place]
                     mask[row, : len(tokens[place])] = 1
-                feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-                late, early = session.run([LATE, EARLY], feed)
-                yield Read([start + place for place in portion], late, mask.astype(np.float32), early)
+                yield Read([start + place for place in portion], embedding.run(None, {"ids": ids})[0], mask, partial(_through, layers))
 
-    def _parts(self) -> tuple[Any, Any]:
+    def _parts(self) -> tuple[Any, Any, Any]:
         with self._lock:
             if self._loaded is None:
                 self._loaded = self._read()
             return self._loaded
 
-    def _read(self) -> tuple[Any, Any]:
+    def _read(self) -> tuple[Any, Any, Any]:
         self._check()
         import onnxruntime
         from tokenizers import Tokenizer
@@ -105,15 +114,15 @@ class Encoder:
         options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for ever
         options.log_severity_level = 3
         try:
-            session = onnxruntime.InferenceSession(str(self.folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
-            tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+            embedding, layers = (
+                onnxruntime.InferenceSession(str(self.folder / name), options, providers=["CPUExecutionProvider"]) for name in (EMBEDDING, LAYERS)
+            )
+            tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER))
         except Exception as error:  # both raise bare classes of their own; whatever it is, the files are of no use
             raise ConfigError(f"the sentence encoder at {self.folder} can't be read: `make setup` exports it again") from error
-        if {one.name for one in session.get_outputs()} != {LATE, EARLY}:
-            raise ConfigError(f"the sentence encoder at {self.folder} is of an older recipe: `make setup` exports it again")
         tokenizer.enable_truncation(MAX_TOKENS)
         tokenizer.no_padding()  # each batch is filled up by itself
-        return session, tokenizer
+        return embedding, layers, tokenizer
 
     def _manifest(self) -> dict[str, Any]:
         if any(not (self.folder / name).is_file() for name in _FILES):
@@ -131,6 +140,11 @@ class Encoder:
             path = self.folder / name
             if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise ConfigError(f"the sentence encoder at {self.folder} is damaged ({name}): `make setup` exports it again")
+
+
+def _through(layers: Any, embedded: "np.ndarray", mask: "np.ndarray") -> "np.ndarray":
+    tokens: np.ndarray = layers.run(None, {"embedded": embedded, "mask": mask})[0]
+    return tokens
 
 
 def _portions(order: Sequence[int], lengths: Sequence[int], batch: int) -> Iterator[list[int]]:

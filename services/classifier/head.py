@@ -1,7 +1,7 @@
 """A neural head: a small ONNX graph on the encoder's vectors that gives a probability for each label of each task of one collection. No torch.
 
 A head is a folder of two files: head.onnx, which reads `pooled` [n, 384], or `tokens` [n, length, 384] and `mask` [n, length], or in the place of `tokens`
-`early`, which is what the tokens were a few layers before (for a head that has layers of its own), and gives one output
+`embedded`, which is what the tokens are before the encoder's layers (for a head that has layers of its own), and gives one output
 `says.<task>` a task, [n, labels]; and head.json, which says what the graph was trained for. services.trainer.runs.train_head writes both.
 """
 
@@ -43,7 +43,7 @@ class HeadCard(BaseModel):
     format: Literal[2]
     collection: str
     kind: str
-    reads: Literal["pooled", "tokens", "early"]
+    reads: Literal["pooled", "tokens", "embedded"]
     encoder: str  # shared.encoder.Encoder.digest of what it was trained on
     tasks: dict[str, list[str]]
     kinds: dict[str, Literal["single", "multi", "ordinal"]]
@@ -110,7 +110,7 @@ class Head:
     def answers(self, read: Read) -> dict[str, Floats]:
         """Task -> probabilities [n, labels], in the card's order, of one batch."""
         reads = self.card.reads
-        feed = {"pooled": read.pooled} if reads == "pooled" else {reads: read.tokens if reads == "tokens" else read.early, "mask": read.mask}
+        feed = {reads: getattr(read, reads)} | ({} if reads == "pooled" else {"mask": read.mask})
         return dict(zip(self.card.tasks, self._session.run([f"says.{task}" for task in self.card.tasks], feed), strict=True))
 
     def scores(self, encoder: Vectors, texts: Sequence[str], batch: int = 32) -> list[Scores]:
@@ -129,7 +129,7 @@ class Head:
         mask = (np.arange(5) < np.arange(1, 6)[:, None]).astype(np.float32)
         tokens = dice.normal(size=(5, 5, DIMS)).astype(np.float32) * mask[..., None]
         try:
-            answers = self.answers(Read(list(range(5)), tokens, mask, tokens))
+            answers = self.answers(Read(list(range(5)), tokens, mask, lambda vectors, _: vectors))
         except Exception as error:  # onnxruntime raises classes of its own for names, types and shapes that don't fit
             raise PermanentError(f"{GRAPH} does not do what {CARD} says: {one_line(error)}") from error
         for task, chances in answers.items():

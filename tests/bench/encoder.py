@@ -66,17 +66,19 @@ def contenders(threads: int) -> dict[str, Encode]:
 
 
 def full_precision() -> Path:
-    """A folder that shared.encoder reads, with the graph as it is before quantisation."""
+    """A folder that shared.encoder reads, with the graphs as they are before quantisation."""
     import shutil
 
     from services.trainer.runs.export_encoder import export_full, sha256, source_folder
+    from shared.encoder import EMBEDDING, LAYERS, TOKENIZER
 
-    folder = OUT / "encoder-fp32"
+    folder = OUT / "encoder-fp32-parts"
     if not (folder / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        export_full(source_folder(), folder).rename(folder / "model.onnx")
-        shutil.copy(ROOT / "build" / "encoder" / "tokenizer.json", folder)
-        digests = {name: sha256(folder / name) for name in ("model.onnx", "tokenizer.json")}
+        for path, name in zip(export_full(source_folder(), folder), (EMBEDDING, LAYERS), strict=True):
+            path.rename(folder / name)
+        shutil.copy(ROOT / "build" / "encoder" / TOKENIZER, folder)
+        digests = {name: sha256(folder / name) for name in (EMBEDDING, LAYERS, TOKENIZER)}
         (folder / "manifest.json").write_text(json.dumps({"sha256": digests}))
     return folder
 

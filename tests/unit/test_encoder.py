@@ -53,9 +53,9 @@ def test_tokens_are_told_apart_from_what_fills_the_batch_up(encoder: Encoder) ->
     pooled = encoder.encode(texts)
     places = []
     for read in encoder.read(texts, batch=2):
-        assert read.tokens.shape == read.early.shape == (*read.mask.shape, DIMS)
+        assert read.tokens.shape == read.embedded.shape == (*read.mask.shape, DIMS)
         assert set(np.unique(read.mask)) <= {0, 1} and (read.mask[:, 0] == 1).all()
-        assert not np.allclose(read.tokens, read.early)
+        assert not np.allclose(read.tokens, read.embedded)
         assert np.array_equal(read.pooled, pooled[read.places])
         places += read.places
     assert sorted(places) == [0, 1, 2, 3] and places[0] == 2 and places[-1] == 1, "the shortest first"
@@ -79,8 +79,8 @@ def test_a_missing_folder_says_what_to_do(tmp_path: Path) -> None:
 def test_a_damaged_model_is_found_out(tmp_path: Path) -> None:
     folder = tmp_path / "encoder"
     shutil.copytree(FOLDER, folder)
-    with (folder / "model.onnx").open("r+b") as file:
+    with (folder / "layers.onnx").open("r+b") as file:
         file.seek(5000)
         file.write(b"damaged")
-    with pytest.raises(ConfigError, match=r"damaged \(model\.onnx\)"):
+    with pytest.raises(ConfigError, match=r"damaged \(layers\.onnx\)"):
         Encoder(folder).load()

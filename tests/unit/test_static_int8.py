@@ -25,8 +25,8 @@ def graph(path: Path, stretched: float = 1.0) -> Path:
         helper.make_node("Relu", ["sum"], ["active"]),
         helper.make_node("MatMul", ["active", "two"], ["out"]),
     ]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "t"]) for name in ("ids", "attention_mask")]
-    nodes.append(helper.make_node("Shape", ["attention_mask"], ["shape"]))
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "t"]) for name in ("ids", "mask")]
+    nodes.append(helper.make_node("Shape", ["mask"], ["shape"]))
     tensors = [numpy_helper.from_array(np.asarray(value, dtype=np.float32), name) for name, value in weights.items()]
     outputs = [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", "t", 8]), helper.make_tensor_value_info("shape", TensorProto.INT64, [2])]
     made = helper.make_model(helper.make_graph(nodes, "g", inputs, outputs, tensors), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -36,14 +36,14 @@ def graph(path: Path, stretched: float = 1.0) -> Path:
 
 def run(path: Path, ids: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["out"], {"ids": ids, "attention_mask": np.ones_like(ids)})[0])
+    return np.asarray(session.run(["out"], {"ids": ids, "mask": np.ones_like(ids)})[0])
 
 
 @pytest.mark.parametrize("stretched", [1.0, 200.0])
 def test_int8_is_near_and_blind_to_the_batch(tmp_path: Path, stretched: float) -> None:
     full, small = graph(tmp_path / "full.onnx", stretched), tmp_path / "small.onnx"
     ids = np.random.default_rng(3).integers(0, 50, (16, 7))
-    static_int8.quantise(full, small, [{"ids": ids[n : n + 4], "attention_mask": np.ones((4, 7), dtype=np.int64)} for n in range(0, 16, 4)])
+    static_int8.quantise(full, small, [{"ids": ids[n : n + 4], "mask": np.ones((4, 7), dtype=np.int64)} for n in range(0, 16, 4)])
     wanted, found = run(full, ids), run(small, ids)
     assert np.abs(found - wanted).mean() < 0.03 * np.abs(wanted).mean()
     alone = np.concatenate([run(small, ids[n : n + 1]) for n in range(16)])
@@ -57,7 +57,7 @@ def test_what_a_batch_is_filled_up_with_is_not_measured(tmp_path: Path) -> None:
     full = graph(tmp_path / "full.onnx")
     ids, mask = np.array([[1, 2, 49]]), np.array([[1, 1, 0]])
     model = onnx.load(str(full))
-    seen = static_int8.measure(model, ["words"], [{"ids": ids, "attention_mask": mask}], "attention_mask")["words"]
+    seen = static_int8.measure(model, ["words"], [{"ids": ids, "mask": mask}])["words"]
     table = numpy_helper.to_array(next(one for one in model.graph.initializer if one.name == "table"))
     assert np.allclose(seen.each, np.abs(table[[1, 2]]).max(axis=0))
     assert (seen.least, seen.most) == (pytest.approx(float(table[[1, 2]].min())), pytest.approx(float(table[[1, 2]].max())))

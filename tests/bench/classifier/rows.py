@@ -71,7 +71,7 @@ class Means:
 
     def kinds_for(self, split: Split) -> list[str]:
         """Those whose training ends in minutes: on long texts no network over the tokens, and a fine-tuned one only where it was asked for."""
-        slow = {"early": split.name not in self.tuned, POOLED: False}
+        slow = {"embedded": split.name not in self.tuned, POOLED: False}
         return [kind for kind in self.kinds if not slow.get(parts.reads_of(kind), split.source.long)]
 
 

@@ -55,7 +55,7 @@ def in_int8(graph: bytes, network: Network, sample: Sequence[static_int8.Feed]) 
     with tempfile.TemporaryDirectory() as folder:
         full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         full.write_bytes(graph)
-        static_int8.quantise(full, small, sample, "mask")
+        static_int8.quantise(full, small, sample)
         made = small.read_bytes()
     session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
     apart = []

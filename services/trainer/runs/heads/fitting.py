@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.trainer.runs.heads.examples import Targets
+from services.trainer.runs.heads.examples import Targets, Task
 from services.trainer.runs.heads.network import Network, label_weights, losses, total_loss
 from services.trainer.runs.heads.vectors import Store
 
@@ -64,12 +64,10 @@ def in_steps(network: Network, store: Store, target: Targets, taught: Places, he
 
 
 def loss_of(target: Targets, places: Places, scores: Sequence[torch.Tensor]) -> float:
-    """Mean log-loss of these texts' scores (a tensor a task), unweighted, the tasks' added up."""
-    total = 0.0
-    for task, logits in zip(target.tasks, scores, strict=True):
-        spoken = int(target.speaks(task.name)[places].sum())
-        total += float(losses(task.kind, logits, torch.from_numpy(target.of[task.name][places])).sum()) / max(spoken, 1)
-    return total
+    """Mean log-loss of these texts' scores (a tensor a task), unweighted, the tasks' added up; each at the temperature that suits it, which is set later:
+    a network that is right more often and too sure of it is not the worse one."""
+    return sum(min(_by_temperature(task, logits, target, places)) / max(int(target.speaks(task.name)[places].sum()), 1)
+               for task, logits in zip(target.tasks, scores, strict=True))  # fmt: skip
 
 
 def fit_temperatures(network: Network, store: Store, target: Targets, held: Places) -> None:
@@ -80,10 +78,13 @@ def fit_temperatures(network: Network, store: Store, target: Targets, held: Plac
 def set_temperatures(network: Network, target: Targets, places: Places, scores: Sequence[torch.Tensor]) -> None:
     """The temperature of each task with the least log-loss of the scores of texts that were not trained on; 1 where they say nothing of the task."""
     for n, (task, logits) in enumerate(zip(target.tasks, scores, strict=True)):
-        said = torch.from_numpy(target.of[task.name][places])
         if target.speaks(task.name)[places].any():
-            found = [float(losses(task.kind, logits.double() / t, said).sum()) for t in TEMPERATURES]
-            network.temperature[n] = float(TEMPERATURES[int(np.argmin(found))])
+            network.temperature[n] = float(TEMPERATURES[int(np.argmin(_by_temperature(task, logits, target, places)))])
+
+
+def _by_temperature(task: Task, logits: torch.Tensor, target: Targets, places: Places) -> list[float]:
+    said = torch.from_numpy(target.of[task.name][places])
+    return [float(losses(task.kind, logits.double() / t, said).sum()) for t in TEMPERATURES]
 
 
 def _batches(store: Store, taught: Places, size: int, dice: np.random.Generator) -> list[Places]:

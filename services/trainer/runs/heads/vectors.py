@@ -17,7 +17,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Store:
-    """Pooled vectors [n, DIMS], and for a network that reads `tokens` or `early` (shared.encoder.Read) those, end to end (float16), text n from `begins[n]`
+    """Pooled vectors [n, DIMS], and for a network that reads `tokens` or `embedded` (shared.encoder.Read) those, end to end (float16), text n from `begins[n]`
     to `begins[n + 1]`."""
 
     pooled: NDArray[np.float32]
@@ -76,9 +76,7 @@ def _read(encoder: Encoder, texts: Sequence[str], reads: str) -> Store:
     for read in encoder.read(texts, BATCH):
         pooled[read.places] = read.pooled
         if reads != "pooled":
-            for place, row, length in zip(
-                read.places, read.tokens if reads == "tokens" else read.early, read.mask.sum(axis=1).astype(int), strict=True
-            ):
+            for place, row, length in zip(read.places, getattr(read, reads), read.mask.sum(axis=1).astype(int), strict=True):
                 pieces[place] = row[:length].astype(np.float16)
     if reads == "pooled":
         return Store(pooled)
