@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
@@ -14,9 +14,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.feedback import care
 from services.feedback.neighbours import Neighbours
 from services.feedback.stream import Stream
-from services.feedback.views import Items, Loop
+from services.feedback.views import Items, Loop, Order
 from shared import metrics
 from shared.bus import Bus
 from shared.events import FeedbackGiven, digest_of
@@ -48,12 +49,13 @@ class Said(BaseModel):
 
 
 class Api:
-    def __init__(self, bus: Bus, items: Items, loop: Loop, neighbours: Neighbours, stream: Stream) -> None:
-        self.bus, self.items, self.loop, self.neighbours, self.stream = bus, items, loop, neighbours, stream
+    def __init__(self, bus: Bus, items: Items, loop: Loop, neighbours: Neighbours, stream: Stream, help_text: str = care.HELP) -> None:
+        self.bus, self.items, self.loop, self.neighbours, self.stream, self.help_text = bus, items, loop, neighbours, stream, help_text
 
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/api/labels", self.labels),
+            Route("/api/care", self.care),
             Route("/api/items", self.list_items),
             Route("/api/items/{id}", self.item),
             Route("/api/feedback", self.give, methods=["POST"]),
@@ -72,13 +74,21 @@ class Api:
             raise HTTPException(422, "collection: letters, digits, - and _ only")
         return Json(label_set(collection))
 
+    async def care(self, _: Request) -> Response:
+        """How an item with a safety label is spoken of, and the help text that goes with it."""
+        return Json({"gravest": care.GRAVEST, "other": care.OTHER, "note": care.NOTE, "help": self.help_text})
+
     async def list_items(self, request: Request) -> Response:
+        """?order=newest (if not given) or review, limit, before, label, stage, q; see Items.page."""
         ask = request.query_params
         try:
             limit = min(200, max(1, int(ask.get("limit", "50"))))
         except ValueError as error:
             raise HTTPException(422, "limit: a whole number") from error
-        return Json(self.items.page(limit, ask.get("before", ""), ask.get("label", ""), ask.get("stage", ""), ask.get("q", "")))
+        order = ask.get("order", "newest")
+        if order not in get_args(Order):
+            raise HTTPException(422, f"order: {' or '.join(get_args(Order))}")
+        return Json(self.items.page(limit, ask.get("before", ""), ask.get("label", ""), ask.get("stage", ""), ask.get("q", ""), cast(Order, order)))
 
     async def item(self, request: Request) -> Response:
         shown = self.items.shown(request.path_params["id"])
@@ -94,7 +104,7 @@ class Api:
             self.items.on_feedback_given(event)  # the topic will tell it again; who undoes at once must not be told that there is nothing to undo
             metrics.FEEDBACK.labels(event.kind).inc()
             log.info("feedback.given", id=event.id, kind=event.kind, document=event.document_id, task=event.task, correct=event.correct)
-        return Json({"id": event.id}, status_code=202)
+        return Json({"id": event.id, "review": self.items.review(event.document_id)}, status_code=202)
 
     def event(self, said: Said) -> FeedbackGiven:
         """Raises HTTPException with what is wrong, in one line."""
@@ -115,6 +125,7 @@ class Api:
             except ValueError as error:
                 raise HTTPException(422, str(error)) from error
         decided = document.decision.get(said.task) if document else None
+        verdict = ", ".join(care.holding(decided)) if decided else ""  # of a multi task all labels that hold, as a correction names them
         return FeedbackGiven(
             id=said.id or digest_of("feedback", document_id, said.kind, said.task, said.correct, said.retracts, now.isoformat())[:24],
             kind=said.kind,
@@ -123,7 +134,7 @@ class Api:
             story=document.story if document else "",
             task=said.task,
             correct=said.correct,
-            incorrect=said.incorrect or (decided.label if decided and decided.label != said.correct else ""),
+            incorrect=said.incorrect or (verdict if verdict != said.correct else ""),
             why=said.why,
             retracts=said.retracts,
             title=title,

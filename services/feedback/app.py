@@ -22,9 +22,9 @@ def build(settings: Settings) -> Service:
     bus = Bus(settings.kafka_bootstrap_servers, "feedback", settings.replica)
     neighbours = Neighbours(settings)
     stream = Stream(lambda document_id: items.shown(document_id), lambda: api.whole())
-    items = Items(settings.keep_items, stream.changed)
+    items = Items(settings.keep_items, stream.changed, settings.help())
     loop = Loop(stream.changed)
-    api = Api(bus, items, loop, neighbours, stream)
+    api = Api(bus, items, loop, neighbours, stream, settings.help())
     bus.project(DocumentClassified, items.on_document_classified)
     bus.project(FeedbackGiven, items.on_feedback_given)
     bus.project(ModelPublished, loop.on_model_published)
@@ -39,5 +39,5 @@ def build(settings: Settings) -> Service:
         routes=api.routes(),
         prepare=neighbours.open,
         finish=neighbours.close,
-        open_paths=("/", "/static/", "/api/labels"),
+        open_paths=("/", "/static/", "/api/labels", "/api/care"),
     )

@@ -14,6 +14,8 @@ from deploy.local.state import State
 from shared.bus import Bus
 from shared.envelope import parse
 from shared.events import (
+    Decision,
+    DocumentClassified,
     FeedbackGiven,
     GateCheck,
     GateReport,
@@ -22,6 +24,7 @@ from shared.events import (
     ModelActivated,
     ModelPublished,
     ModelStamp,
+    PartScore,
     SourcePolled,
     SourceRef,
     TrainingFinished,
@@ -43,6 +46,42 @@ pytestmark = [
 ]
 HOSTILE = '<img src=x onerror="window.owned=1"> <script>window.owned=2</script>'
 GIVEN = "feedback.given.v1"
+HELP = "Call Ana at the front desk.\n\nA person must decide."
+DESK = """
+label_sets:
+  desk:
+    tasks:
+      topics: {meaning: what it is about, kind: multi, labels: {war: fighting, oil: its price, ships: at sea}}
+      urgency: {meaning: how soon, kind: ordinal, labels: {later: this week, soon: today, now: at once}}
+"""
+PLAIN = 5  # items that have nothing to do with the queue
+ITEMS = PLAIN + 5
+
+
+def for_the_queue() -> list[DocumentClassified]:
+    """Three messages, two of which may be from somebody who needs help, and two items of a desk's own label set; all older than the others."""
+
+    def verdict(label: str, **more: object) -> Decision:
+        return Decision.model_validate({"label": label, "probability": 0.9, "by": "fusion", "reasons": ["together so"], **more})
+
+    def message(n: int, title: str, **decision: Decision) -> DocumentClassified:
+        at = NOON - timedelta(hours=n)
+        told = classified(n, title, f"{title} And a little more.", collection="wellbeing", received_at=at, published_at=at, as_of=at, stage="final")
+        return told.model_copy(update={"decision": decision})
+
+    said = [PartScore(part="llm", label="self_harm_high", probability=0.94), PartScore(part="neural", label="sadness", probability=0.5)]
+    torn = {"possible": ["neutral", "sadness"], "probabilities": {"neutral": 0.5, "sadness": 0.5}, "unsure": True, "probability": 0.5}
+    topics = {"labels": ["war", "oil"], "probabilities": {"war": 0.9, "oil": 0.8, "ships": 0.1}}
+    between = {"possible": ["soon", "now"], "probabilities": {"later": 0.1, "soon": 0.5, "now": 0.4}, "unsure": True, "probability": 0.5}
+    by_rule = {"by": "rule", "probability": 1.0, "reasons": ["rule wish: these words are for a person to read"]}
+    desk = message(15, "A quiet day at the port.", topics=verdict("war", **topics), urgency=verdict("later", expected_rank=0.1))
+    two = message(14, "Tankers turn round in the strait.", topics=verdict("war", **topics), urgency=verdict("soon", expected_rank=1.3, **between))
+    return [
+        message(11, "It has all been too much lately.", emotion=verdict("stress"), risk=verdict("low"), stress=verdict("high", expected_rank=1.9)),
+        message(12, "Nobody would miss me.", emotion=verdict("self_harm_high", parts=said), risk=verdict("high", **by_rule), stress=verdict("low")),
+        message(13, "I went to the shop.", emotion=verdict("neutral", **torn), risk=verdict("none"), stress=verdict("none")),
+        *(item.model_copy(update={"collection": "desk"}) for item in (two, desk)),
+    ]
 
 
 async def fill(bootstrap: str) -> None:
@@ -66,6 +105,7 @@ async def fill(bootstrap: str) -> None:
         classified(2, "Flu season starts early", "Flu season starts early. Influenza has arrived in Torvik.", "health", **read_by_llm),
         classified(3, "Rivet language drops its semicolons", "After a vote, the language will do without semicolons.", "culture"),
         classified(4, "Postmen's club knocks league leaders out", "Postal FC beat Elmstadt United 2-1 on Wednesday.", "sport"),
+        *for_the_queue(),
         ModelPublished(
             role="adapter", digest="c0ffee" * 10, base="model-1", run_id="r1", report=report, reason="100 new corrections", published_at=NOON
         ),
@@ -101,7 +141,11 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def feedback(module_broker: KafkaProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceProcess]:
     await fill(module_broker.bootstrap)
-    process = ServiceProcess("feedback", State("page", tmp_path_factory.mktemp("page")), {"KAFKA_BOOTSTRAP_SERVERS": module_broker.bootstrap})
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "desk.yaml").write_text(DESK)
+    (folder / "help.txt").write_text(HELP)
+    env = {"FEEDLOOP_LABELS": str(folder / "desk.yaml"), "FEEDLOOP_HELP_TEXT_FILE": str(folder / "help.txt")}
+    process = ServiceProcess("feedback", State("page", folder), {"KAFKA_BOOTSTRAP_SERVERS": module_broker.bootstrap, **env})
     process.start()
     try:
         await process.ready()
@@ -124,7 +168,7 @@ async def test_reading_correcting_and_keys(feedback: ServiceProcess, module_brok
     troubles = watched(page)
     await page.goto(feedback.url)
     items = page.get_by_test_id("item")
-    await expect(items).to_have_count(5)
+    await expect(items).to_have_count(ITEMS)
     await expect(page.get_by_test_id("stream-state")).to_have_text("live")
 
     hostile = items.filter(has_text="onerror")
@@ -166,9 +210,9 @@ async def test_the_keyboard_alone_will_do(feedback: ServiceProcess, module_broke
     page = await browser.new_page(viewport={"width": 1280, "height": 800})
     troubles = watched(page)
     await page.goto(feedback.url)
-    await expect(page.get_by_test_id("item")).to_have_count(5)
+    await expect(page.get_by_test_id("item")).to_have_count(ITEMS)
     titles = await page.get_by_test_id("item").get_by_test_id("title").all_text_contents()  # a row not painted yet has no inner text
-    assert len(titles) == 5 and titles[0].startswith("Postmen"), "newest first"
+    assert len(titles) == ITEMS and titles[0].startswith("Postmen"), "newest first"
     for key in ("j", "j", "j", "k"):
         await page.keyboard.press(key)
     await page.keyboard.press("Enter")
@@ -214,7 +258,7 @@ async def test_a_phone(feedback: ServiceProcess, browser: Browser, tmp_path: Pat
     page = await browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
     troubles = watched(page)
     await page.goto(feedback.url)
-    await expect(page.get_by_test_id("item")).to_have_count(5)
+    await expect(page.get_by_test_id("item")).to_have_count(ITEMS)
     for view in ("items", "ask", "loop"):
         await page.get_by_test_id(f"tab-{view}").click()
         wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -230,6 +274,102 @@ async def test_a_phone(feedback: ServiceProcess, browser: Browser, tmp_path: Pat
     await page.close()
 
 
+async def test_what_needs_a_look_comes_first_and_leaves_when_it_was_judged(
+    feedback: ServiceProcess, module_broker: KafkaProcess, browser: Browser, tmp_path: Path
+) -> None:
+    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    troubles = watched(page)
+    await page.goto(feedback.url)
+    rows = page.get_by_test_id("item")
+    await expect(rows).to_have_count(ITEMS)
+    await expect(page.get_by_test_id("look-count")).to_have_text("4")
+    await page.get_by_test_id("order-review").click()
+    await expect(page.get_by_test_id("group-safety")).to_contain_text("May need help")
+    titles = await rows.get_by_test_id("title").all_text_contents()
+    # of the unsure ones: two of three labels are likely (entropy 86% of the highest), and two of eight (33%)
+    assert [title.split()[0] for title in titles[:4]] == ["Nobody", "It", "Tankers", "I"], titles
+    grave, lesser = rows.nth(0), rows.nth(1)
+    await expect(grave.get_by_test_id("chip-risk")).to_have_text("may need help now")
+    await expect(lesser.get_by_test_id("chip-risk")).to_have_text("may need help")
+    await expect(grave.get_by_test_id("chip-emotion")).to_have_count(0)  # it says the same again
+    await expect(lesser.get_by_test_id("chip-stress")).to_have_text("stress: high")
+    await page.screenshot(path=tmp_path / "queue-wide.png")
+
+    await grave.get_by_test_id("title").click()
+    await expect(page.get_by_test_id("care")).to_contain_text("Whoever wrote this may need help now.")
+    await expect(page.get_by_test_id("care")).to_contain_text("no diagnosis")
+    await expect(page.get_by_test_id("help-text").locator("p")).to_have_text(HELP.split("\n\n"))
+    assert "self_harm" not in await page.get_by_test_id("detail").inner_text(), "the label's name stands behind a fold"
+    await page.get_by_test_id("evidence-emotion").locator("summary").click()
+    await expect(page.get_by_test_id("verdict-emotion")).to_contain_text("self_harm_high")
+    await page.screenshot(path=tmp_path / "care-wide.png")
+
+    await page.keyboard.press("y")  # confirmed: it leaves the queue, stays open, and can be undone
+    await expect(page.get_by_test_id("toast").filter(has_text="may need help now")).to_be_visible()
+    await expect(rows.filter(has_text="Nobody would")).to_have_count(0)
+    await expect(page.get_by_test_id("open-title")).to_have_text("Nobody would miss me.")
+    await expect(page.get_by_test_id("look-count")).to_have_text("3")
+    await page.keyboard.press("j")
+    await expect(page.get_by_test_id("open-title")).to_have_text("It has all been too much lately.")
+    await page.get_by_test_id("open-chip-stress").click()
+    await page.get_by_test_id("correct-low").click()
+    await expect(page.get_by_test_id("toast").filter(has_text="stress is low")).to_be_visible()
+    await expect(rows.filter(has_text="too much lately")).to_have_count(1), "a word on another task is no look at the safety label"
+
+    await page.keyboard.press("j")
+    await expect(page.get_by_test_id("open-title")).to_contain_text("Tankers")
+    await expect(page.get_by_test_id("open-chip-topics")).to_have_text("war, oil")
+    await expect(page.get_by_test_id("scale-urgency").locator("li[aria-current]")).to_have_text("soon")
+    await page.screenshot(path=tmp_path / "unsure-wide.png")
+    await page.get_by_test_id("open-chip-topics").click()
+    await page.get_by_test_id("correct-oil").click()
+    await page.keyboard.press("3")  # ships
+    await page.screenshot(path=tmp_path / "several-wide.png")
+    await page.get_by_test_id("correct-save").click()
+    await expect(page.get_by_test_id("open-chip-topics")).to_contain_text("war, ships")
+    await expect(rows.filter(has_text="Tankers")).to_have_count(0)
+
+    async def arrived() -> FeedbackGiven | None:
+        said = [parse(FeedbackGiven, record) for record in await read(module_broker.bootstrap, GIVEN)]
+        return next((one for one in said if one.task == "topics"), None)
+
+    given = await until("the correction is in Kafka", 10, arrived)
+    assert given is not None and (given.correct, given.incorrect) == ("war, ships", "war, oil")
+    await page.keyboard.press("u")  # it comes back, behind the button, and then where it was
+    await page.get_by_test_id("new-items").click()
+    await expect(rows.filter(has_text="Tankers")).to_have_count(1)
+
+    await rows.filter(has_text="to the shop").get_by_test_id("title").click()
+    await expect(page.get_by_test_id("open-title")).to_have_text("I went to the shop.")
+    await page.get_by_test_id("settle-emotion-neutral").click()
+    await expect(rows.filter(has_text="to the shop")).to_have_count(0)
+    await page.keyboard.press("q")
+    await expect(page.get_by_test_id("order-newest")).to_have_attribute("aria-pressed", "true")
+    await expect(rows).to_have_count(ITEMS)
+    assert troubles == []
+    await page.close()
+
+
+async def test_the_queue_on_a_phone(feedback: ServiceProcess, browser: Browser, tmp_path: Path) -> None:
+    page = await browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, color_scheme="dark")
+    troubles = watched(page)
+    await page.goto(feedback.url)
+    await page.get_by_test_id("order-review").click()
+    await expect(page.get_by_test_id("group-unsure")).to_be_visible()
+    await page.screenshot(path=tmp_path / "queue-390.png")
+    await page.get_by_test_id("item").filter(has_text="too much lately").get_by_test_id("title").click()
+    await expect(page.get_by_test_id("help-text")).to_be_visible()
+    wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wider <= 0, f"{wider} pixels wider than a phone"
+    await page.screenshot(path=tmp_path / "care-390.png")
+    await page.get_by_test_id("back").click()
+    await page.get_by_test_id("item").filter(has_text="Tankers").get_by_test_id("title").click()
+    await expect(page.get_by_test_id("unsure-urgency")).to_be_visible()
+    await page.screenshot(path=tmp_path / "unsure-390.png")
+    assert troubles == []
+    await page.close()
+
+
 async def test_the_token_is_asked_for(module_broker: KafkaProcess, service: Service, browser: Browser) -> None:
     process = service("feedback", module_broker, FEEDLOOP_TOKEN="let-me-in")  # it reads without a group, so it may stand beside the other
     await process.ready()
@@ -239,5 +379,5 @@ async def test_the_token_is_asked_for(module_broker: KafkaProcess, service: Serv
         await expect(page.get_by_test_id("token")).to_be_visible()
         await page.get_by_test_id("token").fill(token)
         await page.get_by_test_id("token-save").click()
-    await expect(page.get_by_test_id("item")).to_have_count(5)
+    await expect(page.get_by_test_id("item")).to_have_count(ITEMS)
     await page.close()

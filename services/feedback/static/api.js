@@ -54,7 +54,8 @@ const post = async (path, body) =>
   (await send(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
 const query = (params) => new URLSearchParams(Object.entries(params).filter(([, value]) => value !== "" && value !== undefined)).toString();
 
-export const labels = () => get("labels");
+export const labels = (collection) => get(`labels?${query({ collection })}`);
+export const care = () => get("care");
 export const items = (params) => get(`items?${query({ limit: 50, ...params })}`);
 export const item = (id) => get(`items/${encodeURIComponent(id)}`);
 export const give = (feedback) => post("feedback", { correct: "", why: "", retracts: "", ...feedback });

@@ -1,8 +1,11 @@
 // An opened item: what was read out of it, the verdicts with their reasons, and the text itself.
-import { chips, confirm, openMenu, undo } from "./correct.js";
+import { openChip } from "./chips.js";
+import { confirm, correct, undo } from "./correct.js";
 import { h, outLink, outside, percent, span, when } from "./dom.js";
+import { openMenu } from "./menu.js";
 import { sourceName } from "./row.js";
-import { standing, taxonomy, verdicts } from "./store.js";
+import { care, standing, tasksOf, verdicts } from "./store.js";
+import { calm, gravest, holding, inDanger, likely, rivals, settled, severity } from "./words.js";
 
 const DECIDED = {
   rule: "a rule decided", correction: "a person corrected it", llm: "the language model decided",
@@ -14,24 +17,60 @@ const tags = (words) => h("ul", { class: "tags" }, words.map((word) => h("li", {
 const fact = (name, content, testid) => content && h("div", { class: "fact", testid }, h("h3", {}, name), content);
 const filled = (list) => (list?.length ? list : null);
 
-function verdict(item, task, decision) {
-  const parts = (decision.parts ?? []).map((part) => h("tr", { class: part.label === decision.label ? "" : "dissent" },
-    h("th", { scope: "row" }, PART[part.part] ?? part.part), h("td", {}, part.label),
-    h("td", { class: "num" }, h("meter", { value: part.probability, min: 0, max: 1, "aria-hidden": "true" }), percent(part.probability)),
-    h("td", { class: "muted", dir: "auto" }, part.why)));
-  return h("section", { class: "verdict", testid: `verdict-${task}` },
-    h("header", {}, h("h3", {}, task), chips({ ...item, decision: { [task]: decision } }, "open-chip"),
-      span("num", percent(decision.probability))),
-    h("p", { class: "decided" }, DECIDED[decision.by] ?? decision.by),
-    h("ul", { class: "reasons" }, (decision.reasons ?? []).map((reason) => h("li", { dir: "auto" }, reason))),
-    parts.length > 0 && h("table", { class: "parts" }, h("tbody", {}, parts)));
+// The labels of an ordinal task in their order, with the one that holds and those that are possible.
+function scale(task, decision) {
+  const possible = decision.possible ?? [];
+  return h("ol", { class: "scale", testid: `scale-${task.name}`, "aria-label": "in order" }, Object.keys(task.labels).map((label) =>
+    h("li", { "aria-current": label === decision.label ? "true" : null, data: { possible: possible.includes(label) } }, label)));
 }
 
-function care(item) {
-  return verdicts(item).filter(([task]) => taxonomy.tasks[task]?.safety).map(([task, decision]) =>
-    h("p", { class: "care", testid: "care", role: "note" },
-      h("b", {}, `${task}: ${taxonomy.tasks[task].labels[decision.label] ?? decision.label}. `),
-      "A safety rule raised this and no model may outvote it. Please read it yourself first."));
+// What is in doubt, and the shortest way to settle it. Where it is about somebody's safety, reading comes before choosing.
+function doubt(item, name, task, decision) {
+  const others = rivals(decision);
+  const danger = inDanger(task, decision);
+  const settle = !danger && task?.kind !== "multi" && others.length > 0 && [...holding(decision), ...others].map((label) =>
+    h("button", { type: "button", class: "settle", testid: `settle-${name}-${label}`, on: { click: () => correct(item.id, name, [label]) } }, label));
+  const choose = h("button", { type: "button", class: "settle", testid: `choose-${name}`, "aria-haspopup": "dialog",
+    on: { click: (event) => openMenu(item.id, name, event.currentTarget) } }, "Choose");
+  const words = danger ? "Unsure, and it may be that somebody needs help. Please read it and decide."
+    : settle ? "Unsure. Which is it?" : others.length ? `Unsure. Possible too: ${others.join(", ")}.` : "Unsure: no label stands out.";
+  return h("div", { class: "doubt", testid: `unsure-${name}` }, h("p", {}, words), h("div", { class: "settles" }, settle || choose));
+}
+
+function verdict(item, name, decision) {
+  const task = tasksOf(item)[name];
+  const parts = (decision.parts ?? []).map((part) => h("tr", { class: holding(decision).includes(part.label) ? "" : "dissent" },
+    h("th", { scope: "row" }, PART[part.part] ?? part.part), h("td", {}, part.label),
+    h("td", { class: "num", title: "the probability that this part gave its own answer" },
+      h("meter", { value: part.probability, min: 0, max: 1, "aria-hidden": "true" }), percent(part.probability)),
+    h("td", { class: "muted", dir: "auto" }, part.why)));
+  const grave = severity(task, decision) > 0;
+  const reasons = (decision.reasons ?? []).filter((one) => !(decision.unsure && one.startsWith("unsure"))); // said above them
+  const evidence = [
+    h("ul", { class: "reasons" }, reasons.map((reason) => h("li", { dir: "auto" }, reason))),
+    task?.kind === "ordinal" && scale(task, decision),
+    parts.length > 0 && h("table", { class: "parts" }, h("tbody", {}, parts)),
+  ];
+  return h("section", { class: "verdict", testid: `verdict-${name}` },
+    h("header", {}, h("h3", {}, name), openChip(item, name),
+      !grave && !settled(decision) && h("span", { class: "num", title: likely(decision), "aria-label": likely(decision) }, percent(decision.probability))),
+    h("p", { class: "decided" }, DECIDED[decision.by] ?? decision.by),
+    decision.unsure && doubt(item, name, task, decision),
+    grave ? h("details", { class: "evidence", testid: `evidence-${name}` }, h("summary", {}, "What the machine read"),
+      !settled(decision) && h("p", { class: "muted" }, `${likely(decision)[0].toUpperCase()}${likely(decision).slice(1)}`), evidence) : evidence);
+}
+
+// Calm words first, then what this is not, then where help is; the text below is for the person who reads to judge.
+function careBox(item) {
+  const [grave, name] = gravest(item);
+  if (!grave) return null;
+  const tasks = tasksOf(item);
+  const by = Object.entries(item.decision).some(([one, decision]) => decision.by === "rule" && severity(tasks[one], decision)) ? "rule" : item.decision[name].by;
+  return h("section", { class: "care", testid: "care", role: "note", "aria-label": "Please read this with care" },
+    h("p", {}, h("b", {}, `Whoever wrote this ${calm(grave)}.`), " Please read it yourself first. ",
+      by === "rule" ? "A rule of the desk brought it up, and no model may outvote it." : by === "correction" ? "A person said so." : ""),
+    h("p", { class: "muted" }, care.note),
+    h("div", { class: "help", testid: "help-text", dir: "auto" }, care.help.split(/\n\s*\n/).map((part) => h("p", {}, part))));
 }
 
 function people(item) {
@@ -45,10 +84,10 @@ function provenance(item) {
   const model = item.model;
   const pairs = [
     ["adapter", model?.adapter], ["base", model?.base], ["served as", model?.name], ["prompt", item.prompt_hash],
-    ["neural head", item.head_digest],
+    ["neural head", item.head_digest], ["learned weights", item.fusion_digest],
     ["rules", item.rules_digest], ["document", item.id], ["version", item.version], ["story", item.story], ["collection", item.collection],
   ].filter(([, value]) => value);
-  return h("details", { class: "provenance" }, h("summary", {}, "Where this came from"),
+  return h("details", { class: "provenance", testid: "provenance" }, h("summary", {}, "Where this came from"),
     h("dl", {}, pairs.map(([name, value]) => [h("dt", {}, name), h("dd", { dir: "auto" }, value)])));
 }
 
@@ -61,7 +100,7 @@ export function itemView(item, back) {
       h("a", { class: "button back", href: back, testid: "back", "aria-label": "Back to the list" }, "←"),
       h("button", { type: "button", testid: "confirm-item", on: { click: () => confirm(item.id) } }, "That’s right", h("kbd", {}, "y")),
       h("button", { type: "button", testid: "correct-item", "aria-haspopup": "dialog",
-        on: { click: (event) => openMenu(item.id, Object.keys(taxonomy.tasks)[0], event.currentTarget) } }, "Correct", h("kbd", {}, "c")),
+        on: { click: (event) => openMenu(item.id, Object.keys(tasksOf(item))[0], event.currentTarget) } }, "Correct", h("kbd", {}, "c")),
       given.length > 0 && h("button", { type: "button", testid: "open-undo", on: { click: () => undo(item.id) } }, "Undo",
         h("kbd", {}, "u")),
       h("span", { class: "spacer" }), h("span", { class: "stage", data: { stage: item.stage }, testid: "open-stage" }, item.stage)),
@@ -69,7 +108,7 @@ export function itemView(item, back) {
       h("h2", { dir: "auto", testid: "open-title" }, item.title || "(no title)"),
       h("p", { class: "byline muted" }, outside(sourceName(item)), item.author && outside(item.author),
         when(item.published_at), item.language && h("span", {}, item.language), item.url && outLink(item.url, "original ↗")),
-      care(item),
+      careBox(item),
       meta ? meta.summary && h("p", { class: "summary", dir: "auto", testid: "summary" }, meta.summary)
         : h("p", { class: "note", testid: "unread" },
           "The language model has not read this yet: rules and the neural head gave a provisional verdict."),

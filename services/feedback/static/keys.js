@@ -19,6 +19,7 @@ const KEYS = [
   ["c", "correct a verdict", onItems(items.correctCurrent)],
   ["y", "that’s right", onItems(items.confirmCurrent)],
   ["u", "undo what you said", onItems(items.undoCurrent)],
+  ["q", "needs a look, or newest", onItems(() => items.order())],
   ["n", "show the new items", onItems(() => items.showFresh())],
   ["/", "search or filter", find],
   ["g i", "items", go("items")],

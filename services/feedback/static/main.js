@@ -5,7 +5,7 @@ import * as items from "./items.js";
 import * as keys from "./keys.js";
 import * as loop from "./loop.js";
 import * as search from "./search.js";
-import { taxonomy } from "./store.js";
+import { care, labelSets, learn } from "./store.js";
 
 const VIEWS = ["items", "ask", "loop"];
 
@@ -40,12 +40,13 @@ async function start() {
   for (const one of VIEWS) byId(one).hidden = one !== (location.hash.slice(1).split("/")[0] || "items");
   for (;;) {
     try {
-      Object.assign(taxonomy, await api.labels());
-      break;
+      Object.assign(care, await api.care());
+      await learn("news");
+      if (labelSets().length) break;
     } catch (error) {
       failed(error);
-      await new Promise((resolve) => setTimeout(resolve, 3000));
     }
+    await new Promise((resolve) => setTimeout(resolve, 3000));
   }
   items.start();
   addEventListener("hashchange", route);

@@ -1,5 +1,6 @@
 // One item in the list, in three lines: where from and by whose words, what, and the verdict.
-import { chips, undo } from "./correct.js";
+import { chips } from "./chips.js";
+import { undo } from "./correct.js";
 import { h, short, span, when } from "./dom.js";
 import { standing } from "./store.js";
 
@@ -11,7 +12,7 @@ export function rowView(item, { current, opened, onFocus }) {
   const open = { class: "title", href: `#items/${encodeURIComponent(item.id)}`, testid: "title", dir: "auto", on: { focus: onFocus } };
   const corrected = standing(item).some((one) => one.kind === "correction");
   const state = `row${current ? " current" : ""}${opened ? " opened" : ""}`;
-  return h("li", { class: state, testid: "item", data: { id: item.id, stage: item.stage } },
+  return h("li", { class: state, testid: "item", data: { id: item.id, stage: item.stage, look: item.review?.why ?? "" } },
     h("div", { class: "row-top muted" }, h("span", { class: "from", dir: "auto" }, sourceName(item)), when(item.published_at),
       span("spacer"),
       h("code", { class: "adapter", testid: "adapter", title: "the adapter whose words these are" }, adapter),

@@ -1,18 +1,40 @@
-// What the page knows: the label set and the newest verdict of every item it has seen. Views watch it.
+// What the page knows: the label sets, the words of care, and the newest verdict of every item it has seen. Views watch it.
+import * as api from "./api.js";
+import { failed } from "./dom.js";
 
 const known = new Map();
 const watchers = [];
+const sets = new Map(); // collection -> its label set
 const STAGES = ["provisional", "final", "corrected"];
 
-export const taxonomy = { tasks: {} }; // filled once from /api/labels
+export const care = { gravest: "", other: "", note: "", help: "" }; // filled once from /api/care
 
 export const peek = (id) => known.get(id);
 export const watch = (listener) => watchers.push(listener);
 
-// The order of shared/events.py DocumentClassified.rank: newer facts win, a later stage breaks a tie.
+/** The tasks of an item's label set by name; none until it is learned. */
+export const tasksOf = (item) => sets.get(item?.collection ?? "news")?.tasks ?? {};
+export const labelSets = () => [...sets.values()];
+
+/** Fetch the label sets of some collections that are not known yet. True where there is a new one. Items are shown all the same where that fails. */
+export async function learn(...collections) {
+  const wanted = [...new Set(collections)].filter((one) => one && !sets.has(one));
+  for (const one of wanted) {
+    try { sets.set(one, await api.labels(one)); } catch (error) {
+      failed(error);
+      if (error.status === 422) sets.set(one, { tasks: {} }); // no name of a collection, and never will be
+    }
+  }
+  return wanted.length > 0;
+}
+
+// The order of shared/events.py DocumentClassified.rank: newer feedback first, then the newer reading, then a later stage.
 function supersedes(item, other) {
-  const [mine, theirs] = [Date.parse(item.as_of), Date.parse(other.as_of)];
-  return mine !== theirs ? mine > theirs : STAGES.indexOf(item.stage) >= STAGES.indexOf(other.stage);
+  for (const time of ["feedback_at", "as_of"]) {
+    const [mine, theirs] = [item, other].map((one) => Date.parse(one[time] ?? "") || 0);
+    if (mine !== theirs) return mine > theirs;
+  }
+  return STAGES.indexOf(item.stage) >= STAGES.indexOf(other.stage);
 }
 
 /** Keep an item unless a newer verdict on it is known; `force` is for what the person at the page just did. Returns the one that stands. */
@@ -25,15 +47,14 @@ export function put(item, force = false) {
   return now;
 }
 
-/** The [task, decision] pairs to show: safety first, and only where it says something; then in the order of the label set. */
+/** The [task, decision] pairs to show: safety first, and only where it says something or is unsure; then in the order of the label set. */
 export function verdicts(item) {
-  const names = Object.keys(item.decision ?? {});
-  const order = Object.keys(taxonomy.tasks);
-  const rank = (name) => (taxonomy.tasks[name]?.safety ? -1 : order.indexOf(name) < 0 ? 99 : order.indexOf(name));
-  return names
-    .filter((name) => !(taxonomy.tasks[name]?.safety && item.decision[name].label === taxonomy.tasks[name].default))
-    .sort((a, b) => rank(a) - rank(b))
-    .map((name) => [name, item.decision[name]]);
+  const tasks = tasksOf(item);
+  const order = Object.keys(tasks);
+  const rank = (name) => (tasks[name]?.safety ? -1 : order.indexOf(name) < 0 ? 99 : order.indexOf(name));
+  return Object.entries(item.decision ?? {})
+    .filter(([name, decision]) => !tasks[name]?.safety || decision.unsure || decision.label !== tasks[name].default)
+    .sort(([a], [b]) => rank(a) - rank(b));
 }
 
 /** The feedback on an item that still stands: without what was taken back. */

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.events import FeedbackGiven
+from shared.events import Decision, FeedbackGiven
+from shared.taxonomy import use
 
 GIVE = "/api/feedback"
 
@@ -150,6 +151,48 @@ async def test_filters(served, item):
     assert await ids(q="nothing of the kind") == ([], 0)
     assert (await client.get("/api/items?limit=many")).status_code == 422
     assert (await client.get("/api/items/nope")).json() == {"error": "no document 'nope' here"}
+
+
+async def test_the_queue_is_an_order_of_its_own(served, item):
+    bus, client = served
+    doubt = Decision(label="sport", probability=0.5, by="fusion", reasons=["so"], unsure=True, possible=["sport", "world"])
+    bus.tell(item(1).model_copy(update={"decision": {"category": doubt}}), item(2, "sport"), item(3))
+
+    async def ids(**ask):
+        page = (await client.get("/api/items", params={"order": "review", **ask})).json()
+        return [shown["id"] for shown in page["items"]], page["next"]
+
+    whole, _ = await ids()
+    first, more = await ids(limit="1")
+    assert whole == ["d001", "d003", "d002"] and first == ["d001"] and (await ids(before=more))[0] == ["d003", "d002"]
+    assert (await ids(label="category:sport"))[0] == ["d001", "d002"]
+    assert (await client.get("/api/items/d001")).json()["review"]["why"] == "unsure"
+    await give(client, document_id="d001", task="category", correct="world")
+    assert (await ids())[0] == ["d003", "d002"]
+    wrong = await client.get("/api/items?order=oldest")
+    assert (wrong.status_code, wrong.json()["error"]) == (422, "order: newest or review")
+    mixed = await client.get("/api/items", params={"before": more})
+    assert mixed.status_code == 422 and "of another order" in mixed.json()["error"]
+
+
+async def test_all_labels_of_a_multi_task_are_found_and_corrected(served, item, tmp_path):
+    own = tmp_path / "labels"
+    own.mkdir()
+    (own / "desk.yaml").write_text("collection: desk\ntasks:\n  topics: {meaning: m, kind: multi, labels: {war: w, oil: o, ships: s}}\n")
+    use(own)
+    try:
+        bus, client = served
+        topics = Decision(label="oil", labels=["war", "oil"], probability=0.9, by="llm", reasons=["so"])
+        bus.tell(item(1, collection="desk").model_copy(update={"decision": {"topics": topics}}))
+        for label in ("war", "oil"):
+            assert (await client.get(f"/api/items?label=topics:{label}")).json()["total"] == 1
+        assert (await client.get("/api/items?label=topics:ships")).json()["total"] == 0
+        assert (await give(client, document_id="d001", task="topics", correct="none")).status_code == 202
+        assert bus.published[0].incorrect == "war, oil"
+        assert (await give(client, document_id="d001", kind="confirmation", task="topics", correct="war, oil")).status_code == 202
+        assert bus.published[1].incorrect == ""
+    finally:
+        use(None)
 
 
 async def test_without_its_neighbours_the_state_is_shown_and_the_rest_says_who_is_away(served, item):
