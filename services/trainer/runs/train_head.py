@@ -13,9 +13,10 @@ on vulnerabilities stand under technology there, and texts on inflation and inte
 """
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 
 from services.trainer.runs.gather import data_folder
 from services.trainer.runs.heads import export, training, vectors, wellbeing
-from services.trainer.runs.heads.examples import Example, read, targets
+from services.trainer.runs.heads.examples import Example, Targets, read, targets
 from shared.encoder import Encoder
 from shared.errors import ConfigError
 from shared.taxonomy import LabelSet, label_set, use
@@ -47,8 +48,10 @@ def train(
     kind: str = "logistic",
     keep: Path | None = None,
     measure: bool = True,
+    said: Path | None = None,
 ) -> dict[str, Any]:
-    """Encode, measure, train on everything, write. Returns what head.json says. Raises ConfigError where the texts don't do."""
+    """Encode, measure, train on everything, write. Returns what head.json says. `said`: where to write what was said of the texts that it was measured on,
+    as fit_fusion reads it. Raises ConfigError where the texts don't do."""
     began = time.monotonic()
     target = targets(examples, labels)
     store = vectors.store(encoder, [one.text for one in examples], training.KINDS[kind].READS, keep)
@@ -61,9 +64,21 @@ def train(
         "measured": trained.measured,
         "figures": trained.figures,
     }
+    if said:
+        said.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_said(examples, target, trained)), encoding="utf-8")
     sample = store.sample(trained.network.reads) if kind == "tuned" else []
     written = export.write(out, trained.network, card, sample)
     return {**written, "seconds": round(time.monotonic() - began, 1)}
+
+
+def rows_said(examples: Sequence[Example], target: Targets, trained: training.Trained) -> Iterator[dict[str, Any]]:
+    """A row for each measured text and task: the text, its label, and the head's probabilities, of a head that had not seen it."""
+    for task in target.tasks:
+        for place, row in zip(trained.places, trained.said.get(task.name, ()), strict=True):
+            if label := examples[place].labels.get(task.name):
+                gold = [one.strip() for one in label.split(",")] if task.kind == "multi" else label
+                chances = {name: round(float(p), 6) for name, p in zip(task.labels, row, strict=True)}
+                yield {"task": task.name, "gold": gold, "group": f"text-{place}", "text": examples[place].text, "parts": {"neural": chances}}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", choices=sorted(training.KINDS), default="logistic")
     parser.add_argument("--encoder", type=Path, default=Path("build/encoder"))
     parser.add_argument("--keep", type=Path, default=None, help="a folder to keep the vectors in, for the next time")
+    parser.add_argument("--said", type=Path, default=None, help="JSON lines of what it said of the texts it was measured on: for fit_fusion")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args(argv)
     torch.set_num_threads(given.threads)
@@ -94,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if given.collection != "wellbeing":
                 raise ConfigError("--with goemotions: its labels are carried over to those of wellbeing only")
             examples += wellbeing.goemotions(data_folder(given.data_folder))
-        card = train(examples, labels, Encoder(given.encoder, given.threads), given.out, given.kind, given.keep)
+        card = train(examples, labels, Encoder(given.encoder, given.threads), given.out, given.kind, given.keep, said=given.said)
     except (ConfigError, ValueError) as error:
         sys.exit(f"train_head: {error}")
     print(f"{given.out}: {card['kind']} head for {card['collection']}, {card['texts']['own']} own texts, {card['seconds']} s; {card['measured']}:")

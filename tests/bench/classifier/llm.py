@@ -58,7 +58,7 @@ class Asker:
         tasks = label_set(COLLECTION).asked_of("llm")
 
         async def one(text: str) -> dict[str, LabelScore]:
-            found = [(task.name, await self._asked(task, text, NAME, "messages")) for task in tasks]
+            found = [(task.name, await self.asked(task, text, NAME, "messages")) for task in tasks]
             return {name: score for name, score in found if score}
 
         return await each(texts, one, AT_ONCE)
@@ -76,9 +76,10 @@ class Asker:
             await self.client.unload(name)
 
     async def _voice(self, split: Split, name: str, item: Item) -> Voice:
-        return voice(split.task, await self._asked(split.task, item.text, name, split.name))
+        return voice(split.task, await self.asked(split.task, item.text, name, split.name))
 
-    async def _asked(self, task: Task, text: str, name: str, what: str) -> LabelScore | None:
+    async def asked(self, task: Task, text: str, name: str, what: str) -> LabelScore | None:
+        """What the model served under `name` says of one text; None, and counted under `what`, where that is no label of the task."""
         try:
             return await self.enricher.label(task, first_sentence(text) or "(untitled)", text, name)
         except PermanentError:

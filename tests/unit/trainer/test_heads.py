@@ -207,7 +207,8 @@ def test_folds_are_even_and_of_the_own_texts_only() -> None:
         share = np.bincount(fold[target.of["team"] == label], minlength=5)
         assert share.max() - share.min() <= 1
     foreign = Targets(target.tasks, target.of, np.arange(100) < 70, target.weight)
-    found, how = training.measured("logistic", store, foreign, 1)
+    places, said, how = training.measured("logistic", store, foreign, 1)
+    found = figures.figures(foreign, places, said)
     assert found["team"]["texts"] == 70 and "5 folds, 70 texts" in how
 
 

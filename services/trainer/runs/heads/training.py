@@ -23,18 +23,22 @@ FOLDS, SEED = 5, 11
 
 @dataclass(frozen=True)
 class Trained:
-    """`figures`: task -> what the network scored on own texts that it did not see; `measured`: how they came about."""
+    """`figures`: task -> what the network scored on own texts that it did not see; `measured`: how they came about. `said`: task -> the probabilities
+    [n, labels] of these texts, which stand at `places`."""
 
     network: Network
     figures: dict[str, Any]
     measured: str
+    places: NDArray[np.int64]
+    said: dict[str, NDArray[np.float64]]
 
 
 def train(kind: str, store: Store, target: Targets, seed: int = SEED, measure: bool = True) -> Trained:
     """Train on all texts; before that, on all but a fold, to measure."""
     torch.use_deterministic_algorithms(True)
-    found, said = ({}, "") if not measure else measured(kind, store, target, seed)
-    return Trained(once(kind, store, target, np.arange(len(target)), seed), found, said)
+    places, said, how = measured(kind, store, target, seed) if measure else (np.zeros(0, dtype=np.int64), {}, "")
+    found = figures(target, places, said) if measure else {}
+    return Trained(once(kind, store, target, np.arange(len(target)), seed), found, how, places, said)
 
 
 def once(kind: str, store: Store, target: Targets, places: NDArray[np.int64], seed: int = SEED) -> Network:
@@ -45,8 +49,9 @@ def once(kind: str, store: Store, target: Targets, places: NDArray[np.int64], se
     return network
 
 
-def measured(kind: str, store: Store, target: Targets, seed: int) -> tuple[dict[str, Any], str]:
-    """Cross-validation in five folds over the own texts; where there are many, one of the folds alone. Texts of others are trained on throughout."""
+def measured(kind: str, store: Store, target: Targets, seed: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]], str]:
+    """Cross-validation in five folds over the own texts; where there are many, one of the folds alone. Texts of others are trained on throughout. Returns
+    the places of the texts that were measured, what was said of them, and how."""
     own = np.flatnonzero(target.own)
     fold = dealt(target, own, FOLDS, seed + 1)
     chosen = range(FOLDS) if len(own) < MANY else range(1)
@@ -59,7 +64,7 @@ def measured(kind: str, store: Store, target: Targets, seed: int) -> tuple[dict[
         places.append(test)
     said = {task.name: np.concatenate([part[task.name] for part in parts]) for task in target.tasks}
     how = f"cross-validation, {FOLDS} folds" if len(own) < MANY else f"one text in {FOLDS} held out"
-    return figures(target, np.concatenate(places), said), f"{how}, {len(own)} texts"
+    return np.concatenate(places), said, f"{how}, {len(own)} texts"
 
 
 def summary(found: dict[str, Any]) -> Sequence[str]:

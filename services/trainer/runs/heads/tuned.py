@@ -35,7 +35,7 @@ def train(store: Store, target: Targets, taught: Places, held: Places, seed: int
     """The network, with its temperatures."""
     torch.manual_seed(seed)
     made = Network(Body(), DIMS, READS, target.tasks)
-    plan = Plan(passes=5, patience=5, batch=32, rate=1e-3, decay=0.01, seed=seed, body_rate=6e-5)
+    plan = Plan(passes=4, patience=4, batch=32, rate=1e-3, decay=0.01, seed=seed, body_rate=6e-5)
     in_steps(made, store, target, taught, held, plan)
     fit_temperatures(made, store, target, held)
     return made
