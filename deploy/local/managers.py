@@ -13,7 +13,9 @@ from services.ingest.addresses import Allowed
 from services.ingest.checking import Report
 from services.ingest.config import load
 from services.ingest.fetch import Fetcher
+from services.ingest.mailboxes import check_mailbox, mailbox_of
 from services.ingest.managing import Added, Exported, Imported, Sources, Wanted
+from services.ingest.sources import Source
 from shared.clock import utc_now
 
 
@@ -73,9 +75,11 @@ class _Service:
         return list((await self._client.get("ingest", "/api/sources"))["sources"])
 
     async def check(self, url: str) -> Report:
+        _only_feeds(url)
         return Report.model_validate(await self._client.get("ingest", "/api/sources/check", url=url))
 
     async def add(self, wanted: Wanted) -> Added:
+        _only_feeds(wanted.url)
         return Added.model_validate(await self._client.post("ingest", "/api/sources", wanted.model_dump()))
 
     async def remove(self, name: str) -> str:
@@ -88,15 +92,35 @@ class _Service:
         return Exported.model_validate(await self._client.get("ingest", "/api/sources/export", format="json"))
 
 
+def _only_feeds(url: str) -> None:
+    """The service is not asked for mailboxes: whoever reaches its HTTP could read files and log in through it."""
+    if mailbox_of(url) is not None:
+        raise LocalError(
+            "mailboxes and files of mails are checked and added in the file with the sources: name it with --config FILE; the service follows it"
+        )
+
+
 class _File:
     def __init__(self, path: Path, fetcher: Fetcher) -> None:
-        self._sources, self.where = Sources(path, fetcher, utc_now), str(path)
-        self.check, self.add, self.import_opml, self.export = (
-            self._sources.check,
-            self._sources.add,
-            self._sources.import_opml,
-            self._sources.export,
-        )
+        self._sources, self._fetcher, self.where = Sources(path, fetcher, utc_now), fetcher, str(path)
+        self.import_opml, self.export = self._sources.import_opml, self._sources.export
+
+    async def check(self, url: str) -> Report:
+        mailbox = mailbox_of(url)
+        return await self._sources.check(url) if mailbox is None else await self._look(mailbox)
+
+    async def add(self, wanted: Wanted) -> Added:
+        said = {name: value for name in ("id", "title", "collection", "interval") if (value := getattr(wanted, name))}
+        mailbox = mailbox_of(wanted.url, **said)
+        if mailbox is None:
+            return await self._sources.add(wanted)
+        report = await self._look(mailbox) if wanted.check else Report(url=wanted.url, readable=True)
+        if not report.readable:
+            raise LocalError(f"{report.url} can't be read: {'; '.join(report.problems)}; with --unchecked it is added all the same")
+        return await self._sources.add_mailbox(mailbox, report.problems)
+
+    async def _look(self, mailbox: Source) -> Report:
+        return await check_mailbox(mailbox, self._fetcher, lambda name: os.environ.get(name, ""))
 
     async def rows(self) -> list[dict[str, Any]]:
         names = {"state": "not running", "reason": "", "last_success": None, "next_poll": None, "documents": None}

@@ -2,9 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,7 +44,9 @@ def list_sources(profile: Profile = "default", config: Config = None) -> None:
 
 @app.command()
 def check(url: str, profile: Profile = "default", config: Config = None) -> None:
-    """Say what would be read from an address, what is wrong, and what to do. Exit status 1 where it can't be read."""
+    """Say what would be read from an address, what is wrong, and what to do. Exit status 1 where it can't be read. With --config also from a mailbox:
+    imaps://USER@HOST/FOLDER?password_env=NAME, mbox:PATH, maildir:PATH, eml:PATH, or a
+    path that begins with / ./ ../ or ~."""
 
     async def work() -> bool:
         from deploy.local.managers import manager
@@ -61,7 +62,7 @@ def check(url: str, profile: Profile = "default", config: Config = None) -> None
 
 @app.command()
 def add(
-    url: Annotated[str, typer.Argument(help="a feed, or a page that has one")],
+    url: Annotated[str, typer.Argument(help="a feed, or a page that has one; or a mailbox, as for `check`")],
     title: Annotated[str, typer.Option(help="for people; the feed's own if not given")] = "",
     id: Annotated[str, typer.Option(help="stable name; made of the address if not given")] = "",
     collection: Annotated[str, typer.Option(help="the label set its documents are judged by")] = "news",
@@ -70,7 +71,7 @@ def add(
     profile: Profile = "default",
     config: Config = None,
 ) -> None:
-    """Add a feed. Mailboxes and files are written into feedloop.yaml by hand; feedloop.example.yaml shows how."""
+    """Add a feed, or with --config a mailbox. What else a mailbox may have stands in feedloop.example.yaml."""
 
     async def work() -> None:
         from deploy.local.managers import manager
@@ -83,7 +84,7 @@ def add(
             for note in added.notes:
                 _say(f"  but: {note}")
 
-    _run(work())
+    asyncio.run(work())
 
 
 @app.command()
@@ -98,7 +99,7 @@ def remove(
         async with manager(config, profile) as sources:
             _say(f"{await sources.remove(id)} is removed ({sources.where})")
 
-    _run(work())
+    asyncio.run(work())
 
 
 @app.command()
@@ -118,7 +119,7 @@ def backfill(
             await client.post("ingest", f"/api/sources/{quote(id, safe='')}/backfill", {"since": since or None})
         _say(f"{id} is read again{f', from {since} on' if since else ''}: see `feedloop sources list`")
 
-    _run(work())
+    asyncio.run(work())
 
 
 @app.command()
@@ -134,7 +135,7 @@ def replay(ids: Annotated[list[str], typer.Argument(help="ids of documents")], p
         for unknown in done["unknown"]:
             _say(f"not held any more: {unknown}; `feedloop sources backfill` reads its source again")
 
-    _run(work())
+    asyncio.run(work())
 
 
 @app.command("import")
@@ -158,7 +159,7 @@ def import_opml(
                 _say(line)
             _say(f"{len(done.added)} added, {len(done.skipped)} skipped, {len(done.refused)} not added ({sources.where})")
 
-    _run(work())
+    asyncio.run(work())
 
 
 @app.command()
@@ -182,7 +183,7 @@ def export(
         for line in [*(f"left out: {line}" for line in done.left_out), f"{done.feeds} feeds exported"]:
             typer.echo(_shown(line), err=True)
 
-    _run(work())
+    asyncio.run(work())
 
 
 def _show(report: "Report") -> None:
@@ -193,7 +194,7 @@ def _show(report: "Report") -> None:
         for title in report.titles:
             _say(f"    {title}")
     else:
-        _say("  can't be read as a feed")
+        _say("  can't be read" if report.kind else "  can't be read as a feed")
     for feed in report.feeds:
         _say(f"  its feed: {feed.url} ({feed.kind}: {feed.title or 'without a title'}, {feed.items} items)")
     for problem in report.problems:
@@ -209,7 +210,3 @@ def _say(line: str) -> None:
 def _shown(line: str) -> str:
     """What comes from a server without what a terminal would obey."""
     return "".join(character for character in line if character.isprintable())
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(work)

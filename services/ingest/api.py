@@ -1,5 +1,6 @@
 """The HTTP of ingest: the health of the sources, a poll by hand, a text pushed, the quarantine, and replay. Managing sources: services.ingest.manage_api."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -97,8 +98,10 @@ class Api:
             return Json({"id": taken.published[0].id, "story": taken.published[0].story, "new": True}, status_code=201)
         return Json({"id": taken.unchanged[0], "new": False})
 
-    async def quarantined(self, _: Request) -> Response:
-        return Json({"quarantine": self._quarantine.last()})
+    async def quarantined(self, request: Request) -> Response:
+        """The newest refusals, newest first; ?before=… with the `next` of an answer goes on from there. `next` is empty at the end."""
+        entries, following = await asyncio.to_thread(self._quarantine.page, request.query_params.get("before", ""))
+        return Json({"quarantine": entries, "next": following})
 
     async def replay(self, request: Request) -> Response:
         wanted = await model_of(request, Replay)

@@ -36,8 +36,9 @@ def build(settings: Settings) -> Service:
     known = Known(Stories())
     bus.project(DocumentIngested, known.on_document)
     bus.project(SourcePolled, known.on_poll)
+    store = ObjectStore(settings.objects)
     quarantine = Quarantine(settings.objects, utc_now)
-    intake = Intake(bus.publish, ObjectStore(settings.objects), known, quarantine, utc_now)
+    intake = Intake(bus.publish, store, known, quarantine, utc_now)
     fetcher = Fetcher(Allowed(config.allow_hosts))
     turns = Turns(per_host=settings.host_connections, delay_s=settings.host_delay_s, feeds_at_once=settings.feeds_at_once)
 
@@ -46,12 +47,12 @@ def build(settings: Settings) -> Service:
 
     def task_of(source: Source) -> SourceTask:
         turn = Turn(turns, kind_of(source))
-        return SourceTask(source, reader_of(source, fetcher, secret, turn), intake, bus.publish, known, utc_now, turn)
+        return SourceTask(source, reader_of(source, fetcher, secret, store, turn), intake, bus.publish, known, utc_now, turn)
 
     poller = Poller(config, task_of, fetcher.allow)
 
     async def prepare() -> None:
-        # names are looked up in these threads: a few that hang must not hold up the cleaning of texts
+        # texts are cleaned here, feeds unpacked and parsed, and the object store is written to, which may be slow: more threads than cores
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="ingest"))
 
     async def poll() -> None:

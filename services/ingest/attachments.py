@@ -2,7 +2,7 @@
 
 from email.message import Message
 
-from services.ingest.headers import words
+from services.ingest.headers import raw_header, words
 from services.ingest.text import one_line
 from shared.events import Attachment
 
@@ -36,9 +36,9 @@ def attachment_of(part: Message) -> Attachment:
     return Attachment(name=name, type=kind[:100], size=_size(part), note=note)
 
 
-def is_attachment(part: Message) -> bool:
-    """Whether a part is a file rather than words to read: it says so, or it has a file name."""
-    return part.get_content_disposition() == "attachment" or bool(_name(part))
+def is_attachment(part: Message, *, first: bool = False) -> bool:
+    """Whether a part is a file rather than words to read: it says so, or it has a file name. The `first` text of a mail is its words, named or not."""
+    return part.get_content_disposition() == "attachment" or (not first and bool(_name(part)))
 
 
 def parameter(part: Message, name: str) -> str:
@@ -59,7 +59,12 @@ def payload_of(part: Message) -> list[Message] | str:
 
 
 def _name(part: Message) -> str:
-    return words(part.get_filename() or "")
+    # read from headers that are decoded already: Python's own reading loses bytes above 127 (RFC 6532, and the older habits)
+    head = Message()
+    for field in ("content-disposition", "content-type"):
+        if raw := raw_header(part, field):
+            head[field] = raw
+    return words(head.get_filename() or "")
 
 
 def _size(part: Message) -> int:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from services.ingest.freshness import MOST_S as DAY_S
+from services.ingest.failures import DAY_S
 
 NEWS = "news"  # cursor: the moments, Unix seconds
 FRESH = "fresh"  # cursor: seconds that the server asked to wait after its last answer

@@ -17,7 +17,7 @@ from services.ingest.items import RawItem, Refused, SourceProblem, Unusable
 from services.ingest.kinds import kind_name
 from services.ingest.logins import without_login
 from services.ingest.markup import read_html
-from services.ingest.text import decode, plain_title
+from services.ingest.text import decode, one_line
 from shared.clock import Clock
 
 FIRST = 5  # titles that are shown
@@ -105,8 +105,8 @@ def _describe(report: Report, parsed: Parsed, fetched: Fetched, now: datetime) -
     dates = [item.published for item in items if item.published]
     past = [date for date in dates if date <= now]
     report.readable, report.kind, report.items = True, kind_name(parsed.version), len(parsed.items)
-    report.title, report.newest = plain_title(parsed.title, 200), max(past, default=None)
-    report.titles = [plain_title(item.title, 120) or "(no title)" for item in items[:FIRST]]
+    report.title, report.newest = one_line(parsed.title, 200), max(past, default=None)
+    report.titles = [one_line(item.title, 120) or "(no title)" for item in items[:FIRST]]
     for problem, advice in _problems(parsed, items, now):
         report.problems.append(problem)
         report.advice += [advice] if advice else []

@@ -9,9 +9,10 @@ from services.ingest.text import clean, one_line
 from services.ingest.urls import canonical
 from shared.events import Link
 
-_RULE = re.compile(r"\n-{30,70}\n")  # RFC 1153: 70 hyphens after the preamble, 30 between mails
+_RULE = re.compile(r"\n-{30,70}[ \t]*\n")  # RFC 1153: 70 hyphens after the preamble, 30 between mails
 _HEAD = re.compile(
-    r"(?:(?:Date|From|To|Cc|Subject|Message-ID|Message|Reply-To|Sender|Keywords|Content-Type|Organization)\s*:[^\n]*\n(?:[ \t][^\n]*\n)*){2,}", re.I
+    r"(?:(?:Date|From|To|Cc|Subject|Message-ID|Message|Reply-To|Sender|Keywords|Content-Type|Organization|In-Reply-To|References)\s*:[^\n]*\n(?:[ \t][^\n]*\n)*){2,}",
+    re.I,
 )
 _CHARSET = re.compile(r"charset\s*=\s*\"?[\w.:-]+\"?", re.I)
 _URL = re.compile(r"https?://[^\s<>\"'\])}]+", re.I)
@@ -22,7 +23,10 @@ _COVERED = 0.5
 
 
 def mails_of(text: str) -> tuple[str, list[Message]]:
-    """What stands before the mails of a digest after RFC 1153, and these: parts between lines of hyphens, each with a head. ("", []) for no digest."""
+    """What stands before the mails of a digest after RFC 1153, and these: parts between lines of hyphens, each with a head. ("", []) for no digest.
+
+    The text is one that was not cleaned: the lines that go on a header's are told by their indent.
+    """
     parts = _RULE.split(text)
     if len(parts) < _LEAST_MAILS + 1 or len(parts) > _MOST:
         return "", []
@@ -38,7 +42,7 @@ def mails_of(text: str) -> tuple[str, list[Message]]:
             return "", []
     if len(mails) < _LEAST_MAILS:
         return "", []
-    return parts[0], [message_of("\n".join(pieces).encode("utf-8", "replace")) for pieces in mails]
+    return clean(parts[0]), [message_of("\n".join(pieces).encode("utf-8", "replace")) for pieces in mails]
 
 
 def sections_of(text: str) -> tuple[str, list[Section]]:

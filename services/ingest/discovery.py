@@ -13,7 +13,7 @@ from services.ingest.feeds import Parsed, parse_feed
 from services.ingest.fetch import Fetched, Fetcher
 from services.ingest.items import SourceProblem, Unusable
 from services.ingest.kinds import kind_name
-from services.ingest.text import decode, plain_title
+from services.ingest.text import decode, one_line
 from services.ingest.urls import canonical
 
 MOST = 10  # feeds of a page that are looked at, each way of finding them
@@ -82,7 +82,7 @@ async def _read(urls: list[str], fetcher: Fetcher) -> tuple[list[Found], list[st
                 parsed: Parsed = await asyncio.to_thread(parse_feed, fetched.body or b"", fetched.content_type, fetched.url)
             except (SourceProblem, Unusable) as problem:
                 return f"{url}: {problem}"
-        title = plain_title(parsed.title, 200)
+        title = one_line(parsed.title, 200)
         return canonical(fetched.url), Found(url=fetched.moved or url, title=title, kind=kind_name(parsed.version), items=len(parsed.items))
 
     feeds: dict[str, Found] = {}

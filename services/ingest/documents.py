@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from services.ingest.digest import item_of
 from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.markup import MAX_LINKS, Page, read_html
-from services.ingest.text import clean, first_sentence, one_line, plain_title
+from services.ingest.text import clean, first_sentence, one_line
 from services.ingest.urls import MAX_URL, canonical
 from shared.events import DocumentIngested, Link, ObjectRef, SourceRef, digest_of
 from shared.objects import ObjectStore
@@ -16,6 +16,7 @@ WHOLE_TEXT = 60_000  # characters that travel inline; a feedback event carries a
 INLINE_TEXT = 20_000  # of a longer text, the beginning that travels; the whole lies in the object store
 _TAG = re.compile(r"<(/?(p|br|div|a|b|i|em|strong|ul|ol|li|span|h[1-6]|table|img|html|body|script|style|blockquote)\b[^<>]*|!--)", re.I)
 _LANGUAGE_FROM, _LANGUAGE_OF = 20, 2_000  # characters: fewer tell nothing, more tell no more
+_TITLE = 300  # characters
 _EPOCH = datetime(1970, 1, 2, tzinfo=UTC)
 
 
@@ -67,7 +68,7 @@ def document_of(
     url = canonical(item.url)
     page = page or _page_of(item, source)
     text = page.text
-    title = plain_title(item.title) or first_sentence(text)
+    title = one_line(item.title, _TITLE) or first_sentence(text)
     if not any(character.isalnum() for character in title):
         title = first_sentence(text)
     if not any(character.isalnum() for character in title + text):

@@ -13,13 +13,14 @@ from services.ingest.freshness import fresh_seconds, retry_seconds
 from services.ingest.hosts import Turn
 from services.ingest.inflate import ASKED_FOR, Inflater
 from services.ingest.items import SourceProblem
-from services.ingest.logins import Login, authority, without_login
+from services.ingest.logins import Login, authority, origin, without_login
 from services.ingest.names import Names
 from shared.clock import Clock, utc_now
 
 MAX_BYTES = 10_000_000  # after decompression, and before
 MAX_REDIRECTS = 5
 MAX_URL = 2_000
+MAX_HEADER = 65_536  # bytes of one header line; some servers send long policies
 DEADLINE_S = 30.0
 AGENT = "Feedloop/0.1 (feed reader)"
 ACCEPT = (
@@ -59,22 +60,25 @@ class Fetcher:
         self._sessions.clear()
         await self._names.close()
 
-    async def get(self, url: str, etag: str = "", modified: str = "", *, turn: Turn | None = None, login: Login | None = None) -> Fetched:
+    async def get(
+        self, url: str, etag: str = "", modified: str = "", *, of: str = "", turn: Turn | None = None, login: Login | None = None
+    ) -> Fetched:
         """Raises SourceProblem, in words, for everything that is not a feed's body or "not modified".
 
+        `etag` and `modified` are those of an earlier answer, and go only to the server that gave it: that of the address `of`, if it is given, else of `url`.
         `turn` is asked for each server on the way; the deadline does not run while it waits. `login` is for its own server only; without one, the user
         and password that stand in `url` are.
         """
         conditions = {name: value for name, value in (("If-None-Match", etag), ("If-Modified-Since", modified)) if value}
         try:
             bare, own = without_login(url)
-            return await self._follow(bare, conditions, login or own, turn)
+            return await self._follow(bare, conditions, origin(of or bare), login or own, turn)
         except TimeoutError as error:
             raise SourceProblem(f"no whole answer within {self._deadline_s:g} seconds") from error
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as error:  # ValueError: an address that is none
             raise SourceProblem(f"can't be fetched: {_words(error)}", missing=_unknown_name(error)) from error
 
-    async def _follow(self, url: str, conditions: Mapping[str, str], login: Login | None, turn: Turn | None) -> Fetched:
+    async def _follow(self, url: str, conditions: Mapping[str, str], theirs: tuple[str, str, int], login: Login | None, turn: Turn | None) -> Fetched:
         loop = asyncio.get_running_loop()
         first, permanent, left_s = url, True, self._deadline_s
         for _ in range(MAX_REDIRECTS + 1):
@@ -82,7 +86,7 @@ class Fetcher:
             if turn is not None:
                 await turn.at(authority(url))
             began = loop.time()
-            headers = {**conditions, **(login.headers(url) if login else {})}
+            headers = {**(conditions if origin(url) == theirs else {}), **(login.headers(url) if login else {})}
             async with asyncio.timeout(left_s), session.get(url, headers=headers, allow_redirects=False) as response:
                 place = response.headers.get("Location", "") if response.status in (301, 302, 303, 307, 308) else ""
                 if not place:
@@ -110,7 +114,7 @@ class Fetcher:
             raise SourceProblem(said, retry_after=wait, missing=response.status == 404)
         inflater = Inflater(head.get("Content-Encoding", ""), self._max_bytes)
         async for chunk in response.content.iter_chunked(65_536):
-            inflater.feed(chunk)
+            await asyncio.to_thread(inflater.feed, chunk)
         kind, etag, modified = head.get("Content-Type", ""), head.get("ETag", ""), head.get("Last-Modified", "")
         return Fetched(inflater.finish(), kind, etag=etag if len(etag) <= 500 else "", modified=modified if len(modified) <= 100 else "", fresh=fresh)
 
@@ -125,7 +129,12 @@ class Fetcher:
             connector = aiohttp.TCPConnector(resolver=self._names, socket_factory=factory, limit=0, limit_per_host=0, keepalive_timeout=5)
             headers = {"User-Agent": AGENT, "Accept": ACCEPT, "Accept-Encoding": ASKED_FOR}
             self._sessions[trusted] = aiohttp.ClientSession(
-                connector=connector, headers=headers, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector,
+                headers=headers,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                max_line_size=MAX_HEADER,
+                max_field_size=MAX_HEADER,
             )
         return self._sessions[trusted]
 

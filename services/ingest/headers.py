@@ -7,11 +7,13 @@ from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
 
+from services.ingest.dates import read_date
 from services.ingest.text import decode
 
 _FOLD = re.compile(r"\r?\n[ \t]*|\r")
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,255}")
+_VEILED = re.compile(r"(^|[<,;] ?)([^\s@<>()\[\],;:\"]{1,64}) at ([\w-]{1,63}(?:\.[\w-]{1,63})+)(?=\s*(?:$|[>(,;]))")
 _DATE_WORDS = re.compile(r"\d{1,2} [A-Za-z]{3,9} \d{2,4}.*")
 
 
@@ -48,6 +50,8 @@ def people(message: Message, name: str) -> list[tuple[str, str]]:
     """(name, address) of each in an address header."""
     # parsed before it is decoded: a comma in an encoded name parts nobody
     raw = raw_header(message, name)
+    if "@" not in raw:
+        raw = _VEILED.sub(r"\1\2@\3", raw)  # as the archives of lists write addresses, against those who gather them
     try:
         found = getaddresses([raw])
     except (RecursionError, ValueError, IndexError):  # comments in comments, and what else Python's parser stumbles on
@@ -61,12 +65,16 @@ def date_of(message: Message) -> datetime | None:
 
 
 def date(value: str) -> datetime | None:
-    """A date of a header in UTC; one without a zone is in UTC. None for what is none."""
+    """A date of a header in UTC; one without a zone, or with one that nobody knows, is in UTC. None for what is none."""
     match = _DATE_WORDS.search(value)
     for candidate in (value, match[0] if match else ""):
         try:
             parsed = parsedate_to_datetime(candidate)
-            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+            if parsed.tzinfo:
+                return parsed.astimezone(UTC)
         except (ValueError, TypeError, IndexError, OverflowError):
-            continue
+            parsed = None
+        # what the RFC does not know: zones by other names than those of North America, ISO 8601
+        if found := read_date(candidate) or (parsed and parsed.replace(tzinfo=UTC)):
+            return found
     return None

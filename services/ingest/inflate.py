@@ -4,6 +4,7 @@ import zlib
 
 from services.ingest.items import SourceProblem
 
+MAX_MEMBERS = 1_000  # of a gzip; at each one's end the rest of the piece is copied
 ASKED_FOR = "gzip, deflate"  # neither br nor zstd: what can't be unpacked with a limit is not asked for
 
 
@@ -13,12 +14,12 @@ class Inflater:
     def __init__(self, encoding: str, most: int) -> None:
         self._encoding, self._most = encoding.strip().lower(), most
         self._inner: zlib._Decompress | None = None
-        self._packed, self._begun, self.out = 0, False, bytearray()
+        self._packed, self._members, self.out = 0, 0, bytearray()
         if self._encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise SourceProblem(f"the server sends the encoding {encoding[:60]!r}, which was not asked for")
 
     def feed(self, data: bytes) -> None:
-        """Takes the next piece. Raises SourceProblem where the body is too large or not packed as it says."""
+        """Takes the next piece; CPU-bound: call it in a thread. Raises SourceProblem where the body is too large or not packed as it says."""
         self._packed += len(data)
         if self._packed > self._most:  # also a stream that unpacks to nothing
             self._too_large()
@@ -45,6 +46,9 @@ class Inflater:
                 return b""  # what follows the end is no part of the body
             self._inner = None
         if self._inner is None:
+            self._members += 1
+            if self._members > MAX_MEMBERS:
+                raise SourceProblem(f"the compressed answer has more than {MAX_MEMBERS:,} parts (gzip members)")
             self._inner = zlib.decompressobj(self._window(data))
         # at most one byte over the limit is ever unpacked: a bomb stays small
         self.out += self._inner.decompress(data, self._most + 1 - len(self.out))

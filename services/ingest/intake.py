@@ -13,6 +13,7 @@ from services.ingest.quarantine import Quarantine
 from services.ingest.stories import Signature, signature_of
 from shared import metrics
 from shared.clock import Clock
+from shared.errors import TransientError
 from shared.events import DocumentIngested, Event, SourceRef, digest_of
 from shared.logs import logger
 from shared.objects import ObjectStore
@@ -48,6 +49,7 @@ class Intake:
 
     def __init__(self, publish: Publish, store: ObjectStore, known: Known, quarantine: Quarantine, clock: Clock) -> None:
         self._publish, self._store, self._known, self._quarantine, self._clock = publish, store, known, quarantine, clock
+        self._left: dict[str, set[asyncio.Task[None]]] = {}  # by source: what a cancelled poll was publishing
 
     async def take(
         self,
@@ -58,10 +60,21 @@ class Intake:
         since: datetime | None = None,
     ) -> Taken:
         """Returns once all that is new is durable; what was published before `since` is taken for known. Raises TransientError (object store) or what the bus raises (Kafka): then take them again."""
-        taken = Taken()
+        taken, marks = Taken(), set[str]()
         for start in range(0, len(items), CHUNK):
             drafts = await asyncio.to_thread(self._clean, items[start : start + CHUNK], source, collection, taken)
-            news = [self._told(draft) for draft in drafts if self._is_news(draft.document, listed_before, since, taken)]
+            if left := self._left.get(source.id):  # what is published there is known only then
+                await asyncio.wait(set(left))
+            news = [self._told(draft) for draft in drafts if self._is_news(draft.document, listed_before, since, taken, marks)]
+            if news:
+                await self._tell(news, source)
+            taken.published += news
+        return taken
+
+    async def _tell(self, news: list[DocumentIngested], source: SourceRef) -> None:
+        """Publish and remember, both: a poll that is cancelled meanwhile (its source has changed) leaves this going on, and the next one waits for it."""
+
+        async def work() -> None:
             await self._publish(*news)
             for document in news:
                 self._known.remember(document)
@@ -73,8 +86,20 @@ class Intake:
                     title=document.title[:100],
                     correlation=digest_of(document.key())[:32],
                 )
-            taken.published += news
-        return taken
+
+        task = asyncio.create_task(work(), name=f"tell {source.id}")
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._left.setdefault(source.id, set()).add(task)
+            task.add_done_callback(lambda _: self._forget(source.id, task))
+            raise
+
+    def _forget(self, source: str, task: asyncio.Task[None]) -> None:
+        if left := self._left.get(source):
+            left.discard(task)
+            if not left:
+                del self._left[source]
 
     async def refuse(self, source: str, refused: Refused) -> None:
         """Quarantine something that never became an item."""
@@ -102,20 +127,18 @@ class Intake:
             except Unusable as error:
                 self._quarantine.put(source.id, Refused(error.reason, str(error), item.raw))
                 taken.refused.append(str(error))
-            except (
-                ValueError,
-                TypeError,
-                LookupError,
-                RecursionError,
-            ) as error:  # input that our own cleaning stumbles on: refused, and told
+            except (TransientError, OSError):  # the object store is away: no fault of the item's
+                raise
+            except Exception as error:  # input that our own cleaning stumbles on: refused, and told
                 log.exception("item.stumbled", source=source.id, error=f"{type(error).__name__}: {error}")
                 self._quarantine.put(source.id, Refused("unreadable", f"{type(error).__name__}: {error}", item.raw))
                 taken.refused.append(f"{type(error).__name__}: {error}")
         return drafts
 
-    def _is_news(self, document: DocumentIngested, listed_before: Collection[str], since: datetime | None, taken: Taken) -> bool:
+    def _is_news(self, document: DocumentIngested, listed_before: Collection[str], since: datetime | None, taken: Taken, marks: set[str]) -> bool:
         mark = digest_of(document.id, document.version)[:12]
-        again = mark in taken.marks
+        again = mark in marks
+        marks.add(mark)
         taken.marks.append(mark)
         old = since is not None and document.published_at < since
         if again or old or mark in listed_before or not self._known.tells(document):

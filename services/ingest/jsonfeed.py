@@ -1,14 +1,16 @@
 """JSON Feed 1.0 and 1.1 (jsonfeed.org), leniently: a field of the wrong type is passed over, an entry that is no object is refused alone."""
 
 import json
-from datetime import UTC, datetime
+import re
 from typing import Any
 from urllib.parse import urljoin
 
+from services.ingest.dates import read_date
 from services.ingest.items import RawItem, Refused, Unusable
-from services.ingest.text import decode
+from services.ingest.text import decode, resolved
 
 MAX_ITEMS = 50_000  # of one feed, of any format
+_TAG, _WORD = re.compile(r"<[^<>]*>"), re.compile(r"\w")
 
 
 def parse_json_feed(data: bytes, url: str = "") -> tuple[str, str, list[RawItem | Refused]]:
@@ -29,7 +31,7 @@ def parse_json_feed(data: bytes, url: str = "") -> tuple[str, str, list[RawItem 
         raise Unusable("not-a-feed", "JSON, but no JSON Feed: `version` must name jsonfeed.org")
     author = _author(feed)
     items = [_item(entry, author, url) for entry in feed["items"]]
-    return _text(feed.get("title")), "json11" if version.rstrip("/").endswith("1.1") else "json10", items
+    return resolved(_text(feed.get("title"))), "json11" if version.rstrip("/").endswith("1.1") else "json10", items
 
 
 def _item(entry: Any, feed_author: str, base: str) -> RawItem | Refused:
@@ -40,14 +42,16 @@ def _item(entry: Any, feed_author: str, base: str) -> RawItem | Refused:
     if not isinstance(entry, dict):
         return Refused("unreadable", "an item of the JSON Feed is not an object", raw)
     markup = _text(entry.get("content_html"))
+    markup = markup if _WORD.search(_TAG.sub("", markup)) else ""
     return RawItem(
         key=_text(entry.get("id")),
-        title=_text(entry.get("title")),
-        body=markup or _text(entry.get("content_text")) or _text(entry.get("summary")),
+        title=resolved(_text(entry.get("title"))),
+        body=markup or _text(entry.get("content_text")).strip() or _text(entry.get("summary")),
         markup=bool(markup),
+        plain=not markup,
         url=_joined(base, _text(entry.get("url")) or _text(entry.get("external_url"))),
         author=_author(entry) or feed_author,
-        published=_date(entry.get("date_published")) or _date(entry.get("date_modified")),
+        published=read_date(_text(entry.get("date_published"))) or read_date(_text(entry.get("date_modified"))),
         raw=raw,
     )
 
@@ -69,11 +73,3 @@ def _author(thing: dict[str, Any]) -> str:
     authors = thing.get("authors")  # 1.1
     authors = authors if isinstance(authors, list) else [thing.get("author")]  # 1.0
     return ", ".join(name for author in authors if isinstance(author, dict) and (name := _text(author.get("name"))))
-
-
-def _date(value: Any) -> datetime | None:
-    try:
-        parsed = datetime.fromisoformat(_text(value).strip())
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

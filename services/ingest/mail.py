@@ -22,30 +22,32 @@ def read_mail(data: bytes) -> RawItem:
     Raises Unusable for what has no text or can't be parsed.
     """
     try:
-        return _item(message_of(data), data, 0)
+        return _item(message_of(data), data, 0, None)
     except Unusable:
         raise
     except Exception as error:
         raise Unusable("broken-mail", f"the mail can't be parsed: {type(error).__name__}: {error}") from error
 
 
-def _item(message: Message, data: bytes, depth: int) -> RawItem:
+def _item(message: Message, data: bytes, depth: int, digest: RawItem | None) -> RawItem:
+    """A mail by itself, or one that a `digest` holds: what that does not say is as of the digest, and it came through the digest's list."""
     if depth > MAX_DEPTH:
         raise Unusable("broken-mail", f"digests nest deeper than {MAX_DEPTH}")
     content = content_of(message)
     name, address = sender_of(message)
-    channel, title = channel_of(message)
+    channel, title = (digest.channel, digest.channel_title) if digest and digest.channel and not header(message, "list-id") else channel_of(message)
+    subject = one_line(header(message, "subject"), 300)
     text = clean("\n\n".join(page.text for page in content.pages if page.text))
     own = managing(message)
     links = readable((link for page in content.pages for link in page.links), own)
     whole = RawItem(
         key=header(message, "message-id").strip(" <>"),
-        title=one_line(header(message, "subject"), 300),
-        body=cut(text, name),
+        title=subject,
+        body=cut(text, name, subject),
         plain=True,
         url=page_of(message),
         author=one_line(name or address, 200),
-        published=date_of(message),
+        published=date_of(message) or (digest.published if digest else None),
         links=links[:MAX_LINKS],
         raw=data,
         channel=channel,
@@ -59,9 +61,9 @@ def _item(message: Message, data: bytes, depth: int) -> RawItem:
 
 def _as_digest(whole: RawItem, content: Content, text: str, own: Collection[str], depth: int) -> RawItem:
     """The item with what it holds: mails (multipart/digest, or RFC 1153 in plain text), or the sections of a newsletter."""
-    before, mails = (text, content.messages) if content.messages else mails_of(text)
+    before, mails = (text, content.messages) if content.messages else mails_of("\n\n".join(page.source or page.text for page in content.pages))
     if mails:
-        held = tuple(_held(inner, whole.raw, depth) for inner in mails)
+        held = tuple(_held(inner, whole, depth) for inner in mails)
         titles = "\n".join(f"• {inner.title}" for inner in held if isinstance(inner, RawItem) and inner.title)
         return replace(whole, body="\n\n".join(part for part in (cut(before) if before else "", titles) if part), items=held)
     sections = [section for page in content.pages for section in page.items]
@@ -71,12 +73,14 @@ def _as_digest(whole: RawItem, content: Content, text: str, own: Collection[str]
     if not sections:
         return whole
     return replace(
-        whole, body=cut(outline, whole.author), items=tuple(item_of(section, whole, readable(section.links, own)[:MAX_LINKS]) for section in sections)
+        whole,
+        body=cut(outline, whole.author, whole.title),
+        items=tuple(item_of(section, whole, readable(section.links, own)[:MAX_LINKS]) for section in sections),
     )
 
 
-def _held(message: Message, data: bytes, depth: int) -> RawItem | Refused:
+def _held(message: Message, digest: RawItem, depth: int) -> RawItem | Refused:
     try:
-        return _item(message, data, depth + 1)
+        return _item(message, digest.raw, depth + 1, digest)
     except Unusable as error:
-        return Refused(error.reason, f"a mail in a digest: {error}", data)
+        return Refused(error.reason, f"a mail in a digest: {error}", digest.raw)

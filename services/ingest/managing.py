@@ -110,6 +110,18 @@ class Sources:
         await asyncio.to_thread(edit, self._path, decide)
         return Added(id=source.source_id, url=source.place(), title=source.title, notes=notes)
 
+    async def add_mailbox(self, source: Source, notes: list[str]) -> Added:
+        """Add a mailbox or a file of mails that was looked at (services.ingest.mailboxes). Raises Known, ConfigError."""
+
+        def decide(config: IngestConfig) -> Edit:
+            for there in config.sources:
+                if there.source_id == source.source_id or (there.kind, there.place()) == (source.kind, source.place()):
+                    raise Known(f"{there.place()} is read already, as {there.source_id}")
+            return Edit(add=[written(source)])
+
+        await asyncio.to_thread(edit, self._path, decide)
+        return Added(id=source.source_id, url=source.place(), title=source.title, notes=notes)
+
     async def remove(self, name: str) -> Source:
         """Take out the source of that id, or of that address. What was read of it stays, and so does its place: added again it goes on from there."""
         removed: list[Source] = []

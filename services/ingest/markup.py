@@ -3,11 +3,13 @@
 import copy
 import html as entities
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import urljoin
 
 from services.ingest.digest import Section, split
 from services.ingest.hidden import drop, remove_hidden
+from services.ingest.quotes import opens_forward, opens_with_head
 from services.ingest.text import clean, one_line
 from services.ingest.urls import canonical
 from shared.events import Link
@@ -20,11 +22,13 @@ _BLOCKS = frozenset(
 _PARAGRAPHS = frozenset("p blockquote h1 h2 h3 h4 h5 h6 table ul ol pre article section".split())
 _QUOTES = (
     "//blockquote[@type='cite']|//*[contains(concat(' ',normalize-space(@class),' '),' gmail_quote ')]"
-    "|//*[contains(concat(' ',normalize-space(@class),' '),' gmail_signature ')]|//*[@id='divRplyFwdMsg' or @id='appendonsend']"
+    "|//*[contains(concat(' ',normalize-space(@class),' '),' gmail_signature ')]"
     "|//*[contains(@class,'moz-cite-prefix') or contains(@class,'yahoo_quoted') or contains(@class,'moz-signature')]"
     "|//*[@id='OLK_SRC_BODY_SECTION' or @id='mail-editor-reference-message-container' or contains(@class,'protonmail_quote')]"
     "|//*[starts-with(@id,'AOLMsgPart') or contains(@class,'zmail_extra') or contains(@class,'ms-outlook-mobile-reference-message')]"
 )
+_BELOW = "(//*[@id='divRplyFwdMsg'])[1]|(//*[@id='divRplyFwdMsg'])[1]/following-sibling::*"  # Outlook's head of a quoted mail, and the mail
+_OPENING = 60  # events of the tree in which the first words of a quoted mail are looked for
 _EXTRACT_FROM = 1_500  # characters: below it a text is an excerpt, not a page with things around it
 _EXTRACT_TO = 1_000_000  # above it finding the main text would take long, and all is kept
 _LEAST_SHARE = 0.5  # an extraction that keeps less of the words has mistaken the text for decoration
@@ -32,16 +36,21 @@ _LEAST_SHARE = 0.5  # an extraction that keeps less of the words has mistaken th
 
 @dataclass(frozen=True)
 class Page:
-    """The text and the links (http and https only, canonical, in order) of a piece of HTML; of a digest its items, and the text with each as a line."""
+    """The text and the links (http and https only, canonical, in order) of a piece of HTML; of a digest its items, and the text with each as a line.
+
+    `source` is a plain text as it came, with the indents that tell a folded header.
+    """
 
     text: str
     links: tuple[Link, ...] = ()
     items: tuple[Section, ...] = ()
     outline: str = ""
+    source: str = ""
 
 
-def read_html(html: str, base: str = "", *, mail: bool = False, feed: bool = False, whole_to: int = 0) -> Page:
-    """Text and links of a page or fragment. In a mail the marked-up quotes and signatures go too. Never raises for odd HTML.
+def read_html(html: str, base: str = "", *, mail: bool = False, feed: bool = False, whole_to: int = 0, forward: bool = False) -> Page:
+    """Text and links of a page or fragment. In a mail the marked-up quotes and signatures go too, but not what it forwards: by a mark, or because it is
+    a `forward` by its subject. Never raises for odd HTML.
 
     The items of a digest are looked for in a `mail`, and in what a `feed` lists. The main text is not searched for in a text of at most `whole_to` characters: for a caller who only wants to know its size.
     """
@@ -57,7 +66,7 @@ def read_html(html: str, base: str = "", *, mail: bool = False, feed: bool = Fal
         tree = lxml_html.document_fromstring(html.encode("utf-8", "replace"), parser=parser)
         remove_hidden(tree)
         if mail:
-            tree = _without_quotes(tree)
+            tree = _without_quotes(tree, forward)
         links = _links(tree, base)
         text = _flat(tree)
         outline, items = split(tree, base, strict=feed) if mail or feed else ("", [])
@@ -83,13 +92,37 @@ def _main_text(tree: Any, whole: str) -> str:
     return found if len(found) >= _LEAST_SHARE * len(whole) else whole
 
 
-def _without_quotes(tree: Any) -> Any:
-    """The tree without quoted mails and signatures; as it was where nothing else is in it (a forwarded mail)."""
-    if not tree.xpath(_QUOTES):
-        return tree
+def _without_quotes(tree: Any, forward: bool) -> Any:
+    """The tree without quoted mails and signatures; as it was where nothing else is in it. A forwarded mail stays, with its head."""
     own = copy.deepcopy(tree)
-    drop(own, own.xpath(_QUOTES))
+    quotes = [quote for quote in own.xpath(_QUOTES) if not _stays(quote, forward)] + ([] if forward else own.xpath(_BELOW))
+    if not quotes:
+        return tree
+    drop(own, quotes)
     return own if _flat(own) else tree
+
+
+def _stays(quote: Any, forward: bool) -> bool:
+    opening = _opening(quote)
+    return opens_forward(opening) or (forward and opens_with_head(opening)) or opens_forward(_before(quote))
+
+
+def _before(element: Any) -> str:
+    """The words right before an element, as far as they are its neighbour's."""
+    for neighbour in islice(element.itersiblings(preceding=True), 4):
+        if words := (neighbour.tail or "").strip() or _opening(neighbour).strip():
+            return words
+    return ""
+
+
+def _opening(element: Any) -> str:
+    """The first words in an element."""
+    from lxml import etree
+
+    out: list[str] = []
+    for event, inner in islice(etree.iterwalk(element, events=("start", "end")), _OPENING):
+        out.append((inner.text if event == "start" else inner.tail if inner is not element else "") or "")
+    return "".join(out).lstrip()
 
 
 def _flat(tree: Any) -> str:

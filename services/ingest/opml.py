@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from services.ingest.logins import without_login
-from services.ingest.sources import FeedSource
+from services.ingest.sources import MAX_FOLDER, FeedSource, Source
 from services.ingest.text import decode, one_line, without
 from services.ingest.urls import canonical
 from shared.errors import FeedloopError
@@ -23,7 +23,8 @@ from shared.errors import one_line as brief
 
 MAX_BYTES = 10_000_000
 NAMESPACE = "urn:feedloop:opml:1"
-_OWN = {name: f"{{{NAMESPACE}}}{name}" for name in FeedSource.model_fields if name not in ("kind", "url", "title")}
+_WITHIN, _FOLDER = " within", " folder"  # beside the attributes: no name of one begins with a space
+_OWN = {name: f"{{{NAMESPACE}}}{name}" for name in FeedSource.model_fields if name not in ("kind", "url", "title", "folder")}
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*?(?:encoding\s*=\s*[\"']([\w.:-]+)[\"'][^>]*)?\?>")
 _HEAD = 300  # characters in which an XML declaration stands
 _ATTRIBUTE = re.compile(r"\s([A-Za-z_][\w:.-]*)\s*=\s*([\"'])")
@@ -46,7 +47,7 @@ class Outlines:
 
 
 def read_opml(data: bytes) -> Outlines:
-    """All outlines, however deep: folders order a list for people and are not taken over. CPU-bound. Raises NotOpml."""
+    """All outlines, however deep, each with the folders that it stands in. CPU-bound. Raises NotOpml."""
     if len(data) > MAX_BYTES:
         raise NotOpml(f"the list is larger than {MAX_BYTES // 1_000_000} MB")
     text = _text(data)
@@ -59,8 +60,7 @@ def read_opml(data: bytes) -> Outlines:
     broken = ""
     try:
         root = etree.fromstring(text.encode("utf-8", "replace"), etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True))
-        # attributes differ in case: xmlUrl, xmlURL, xmlurl
-        found = [{str(k) if "}" in str(k) else str(k).lower(): str(v) for k, v in o.attrib.items()} | _children(o) for o in root.iter("{*}outline")]
+        found = list(_outlines(root))
     except etree.XMLSyntaxError as error:
         found = list(_salvaged(text))
         broken = f"the list is not well-formed ({brief(error, 150)}); "
@@ -71,7 +71,7 @@ def read_opml(data: bytes) -> Outlines:
             feeds.append(source)
         elif source:
             refused.append(source)
-    return Outlines(tuple(feeds), tuple(refused), broken and f"{broken}{len(feeds)} feeds could be read all the same")
+    return Outlines(tuple(feeds), tuple(refused), broken and f"{broken}{len(feeds)} feeds could be read all the same, without their folders")
 
 
 def write_opml(sources: Iterable[FeedSource]) -> bytes:
@@ -81,19 +81,28 @@ def write_opml(sources: Iterable[FeedSource]) -> bytes:
     root = etree.Element("opml", {"version": "2.0"}, nsmap={"feedloop": NAMESPACE})
     etree.SubElement(etree.SubElement(root, "head"), "title").text = "Feedloop"
     body = etree.SubElement(root, "body")
+    folders = {"": body}
     for source in sources:
+        folder, parent = "", body
+        for name in _names(_NOT_XML.sub("", one_line(source.folder, MAX_FOLDER))):
+            folder = f"{folder}/{name}"
+            if folder not in folders:
+                folders[folder] = etree.SubElement(parent, "outline", {"text": name})
+            parent = folders[folder]
         own = {_OWN[name]: f"{value:g}" if isinstance(value, float) else str(value) for name, value in written(source).items() if name in _OWN}
         title = _NOT_XML.sub("", one_line(source.title, 200))
         url, _ = without_login(source.url)
-        etree.SubElement(body, "outline", {"type": "rss", "text": title or url, **({"title": title} if title else {}), "xmlUrl": url, **own})
+        etree.SubElement(parent, "outline", {"type": "rss", "text": title or url, **({"title": title} if title else {}), "xmlUrl": url, **own})
     return bytes(etree.tostring(root, encoding="utf-8", xml_declaration=True, pretty_print=True))
 
 
-def written(source: FeedSource) -> dict[str, Any]:
-    """A feed as it is written into feedloop.yaml: what is usual is left out."""
+def written(source: Source) -> dict[str, Any]:
+    """A source as it is written into feedloop.yaml: what is usual is left out."""
     said = source.model_dump(mode="json", exclude_defaults=True)
-    said = {"url": said.pop("url"), **said}  # the address first: people look for it
-    return {"kind": "feed", **{name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in said.items()}}
+    first: dict[str, Any] = {
+        name: said.pop(name) for name in ("kind", "url", "path", "host") if name in said
+    }  # the address first: people look for it
+    return {**first, **{name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in said.items()}}
 
 
 def _text(data: bytes) -> str:
@@ -107,8 +116,25 @@ def _text(data: bytes) -> str:
     return (_DECLARATION.sub("", text[:_HEAD], count=1) + text[_HEAD:]).replace("\x00", "").lstrip()
 
 
-def _children(outline: Any) -> dict[str, str]:
-    return {"folder": "yes"} if len(outline) else {}
+def _outlines(root: Any) -> Iterator[dict[str, str]]:
+    """The attributes of each outline, and what it is within. In linear time, however deep it goes."""
+    from lxml import etree
+
+    path = [""]
+    for event, outline in etree.iterwalk(root, events=("start", "end"), tag="{*}outline"):
+        if event == "end":
+            path.pop()
+            continue
+        # attributes differ in case: xmlUrl, xmlURL, xmlurl
+        said = {str(k) if "}" in str(k) else str(k).lower(): str(v) for k, v in outline.attrib.items()}
+        yield {**said, _WITHIN: path[-1], **({_FOLDER: "yes"} if len(outline) else {})}
+        name = "" if said.get("xmlurl") else one_line(said.get("text") or said.get("title") or "", MAX_FOLDER)
+        inner = "/".join(_names(f"{path[-1]}/{name}"))
+        path.append(inner if len(inner) <= MAX_FOLDER else path[-1])
+
+
+def _names(folder: str) -> list[str]:
+    return [name.strip() for name in folder.split("/") if name.strip()]
 
 
 def _salvaged(text: str) -> Iterator[dict[str, str]]:
@@ -124,7 +150,7 @@ def _salvaged(text: str) -> Iterator[dict[str, str]]:
             if end >= 0:
                 prefix, _, local = start[1].rpartition(":")
                 found.setdefault(_OWN.get(local, local) if prefix == "feedloop" else start[1].lower(), _ENTITY.sub(_unescaped, value[:end]))
-        yield found | ({} if "/>" in part or "</outline" in part.lower() else {"folder": "yes"})
+        yield found | ({} if "/>" in part or "</outline" in part.lower() else {_FOLDER: "yes"})
 
 
 def _unescaped(entity: re.Match[str]) -> str:
@@ -140,14 +166,14 @@ def _source(outline: Mapping[str, str]) -> FeedSource | str:
         page = outline.get("htmlurl") or outline.get("url") or ""
         if page:
             return f"{name}: has no xmlUrl; `feedloop sources add {page[:200]}` looks for its feed"
-        return "" if outline.get("folder") else f"{name}: has no xmlUrl"
+        return "" if outline.get(_FOLDER) else f"{name}: has no xmlUrl"
     url = _http(address)
     if not canonical(url):
         return f"{name}: {address[:200]!r} is no http or https address"
     said = {field: outline[key] for field, key in _OWN.items() if key in outline}
     own = outline.get("title") is not None or title != url  # an outline must have a text; ours is the address where there is no title
     try:
-        return FeedSource.model_validate({"kind": "feed", "url": url, "title": title if own else "", **said})
+        return FeedSource.model_validate({"kind": "feed", "url": url, "title": title if own else "", "folder": outline.get(_WITHIN, ""), **said})
     except ValidationError as error:
         return f"{name}: {brief(error)}"
 

@@ -7,9 +7,11 @@ from itertools import islice
 
 from services.ingest.attachments import MAX_ATTACHMENTS, attachment_of, is_attachment, parameter, payload_of
 from services.ingest.flowed import unflow
+from services.ingest.headers import header
 from services.ingest.items import Unusable
 from services.ingest.markup import Page, read_html
 from services.ingest.mime import MAX_DEPTH, message_of
+from services.ingest.quotes import is_forward
 from services.ingest.text import clean, decode, is_noise
 from services.ingest.urls import canonical
 from shared.events import Attachment, Link
@@ -20,6 +22,8 @@ _SUBSTANTIAL = 0.4  # a plain part at least this long beside the HTML part says 
 _URL = re.compile(r"https?://[^\s<>\"'\])}]+", re.I)
 _UU_BEGIN = re.compile(r"^begin [0-7]{3} ", re.M)
 _UU_END = re.compile(r"^end$", re.M)
+_SIGNED = re.compile(r"^-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\n(?:[\w-]{1,40}: [^\n]*\n)*[ \t]*\n", re.M)
+_SIGNATURE, _SIGNATURE_END = "\n-----BEGIN PGP SIGNATURE-----", "\n-----END PGP SIGNATURE-----"
 _HTML_ONLY = re.compile(r"html (e-?mail|message|version)|(does|do) not support html|enable html", re.I)
 _BOUNDARY = re.compile(rb"(?:^|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?=[A-Za-z-]+:|\r?\n)")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{2,40})", re.I)
@@ -28,8 +32,8 @@ _TEXTS = ("text/plain", "text/html", "text/enriched", "text/markdown", "text/x-a
 
 @dataclass
 class Content:
-    """What was found. `messages` are the mails of a multipart/digest; `refused` says what of the words can't be read. `whole_to` is that of
-    services.ingest.markup.read_html."""
+    """What was found. `messages` are the mails of a multipart/digest; `refused` says what of the words can't be read. `whole_to` and `forward` are those
+    of services.ingest.markup.read_html."""
 
     pages: list[Page] = field(default_factory=list)
     attachments: list[Attachment] = field(default_factory=list)
@@ -37,11 +41,12 @@ class Content:
     refused: list[str] = field(default_factory=list)
     parts: int = 0
     whole_to: int = 0
+    forward: bool = False
 
 
 def content_of(message: Message) -> Content:
     """All parts of a mail. Raises Unusable where they nest too deep, are too many, or none of its words can be decoded."""
-    content = Content()
+    content = Content(forward=is_forward(header(message, "subject")))
     _collect(message, content, 0)
     if content.refused and not any(page.text for page in content.pages):
         raise Unusable("unreadable", content.refused[0])
@@ -68,7 +73,9 @@ def _collect(part: Message, out: Content, depth: int) -> None:
             _collect(child, out, depth + 1)
     elif isinstance(payload_of(part), list):
         return  # a multipart without any part
-    elif is_attachment(part) or not (kind in _TEXTS or part.get_content_maintype() == "multipart"):
+    elif is_attachment(part, first=kind in _TEXTS and not any(page.text for page in out.pages)) or not (
+        kind in _TEXTS or part.get_content_maintype() == "multipart"
+    ):
         if len(out.attachments) < MAX_ATTACHMENTS and (payload_of(part) or is_attachment(part)):
             out.attachments.append(attachment_of(part))
     elif kind != "text/x-amp-html":  # the same once more, for mail programs that run AMP
@@ -102,10 +109,10 @@ def _alternatives(children: list[Message], out: Content, depth: int) -> None:
     said: list[tuple[str, list[Page]]] = []
     for child in children:
         # beside a plain text that says the same, an HTML text of this size is not what will be read: finding its main part is half of all the work
-        own = Content(parts=out.parts, whole_to=_outdone(said))
+        own = Content(parts=out.parts, whole_to=_outdone(said), forward=out.forward)
         _collect(child, own, depth + 1)
         if own.whole_to and (sum(len(page.text) for page in own.pages) > own.whole_to or any(page.items for page in own.pages)):
-            own = Content(parts=out.parts)
+            own = Content(parts=out.parts, forward=out.forward)
             _collect(child, own, depth + 1)
         out.parts = own.parts
         out.attachments += own.attachments[: MAX_ATTACHMENTS - len(out.attachments)]
@@ -119,7 +126,7 @@ def _alternatives(children: list[Message], out: Content, depth: int) -> None:
 def _outdone(alternatives: list[tuple[str, list[Page]]]) -> int:
     """The characters up to which an HTML part is passed over for the plain one before it."""
     plain = next((pages for kind, pages in alternatives if kind == "plain"), None)
-    short = sum(len(page.text) for page in plain) if plain else 0
+    short = _length(plain) if plain else 0
     return int(short / _SUBSTANTIAL) if plain and not (short < 300 and _HTML_ONLY.search(plain[0].text)) else 0
 
 
@@ -130,11 +137,16 @@ def _best(alternatives: list[tuple[str, list[Page]]]) -> list[Page]:
         return plain or rich or []
     if any(page.items for page in rich):
         return rich  # a digest shows its structure in HTML
-    short, long = sum(len(page.text) for page in plain), sum(len(page.text) for page in rich)
+    short, long = _length(plain), _length(rich)
     if short >= _SUBSTANTIAL * long and not (short < 300 and _HTML_ONLY.search(plain[0].text)):
         links = tuple(link for page in rich for link in page.links)  # with anchor text
-        return [Page("\n\n".join(page.text for page in plain), links or plain[0].links)]
+        return [Page("\n\n".join(page.text for page in plain), links or plain[0].links, source="\n\n".join(page.source for page in plain))]
     return rich
+
+
+def _length(pages: list[Page]) -> int:
+    """Characters that are words: an address as long as a paragraph says nothing."""
+    return sum(len(_URL.sub("", page.text)) for page in pages)
 
 
 def _read(part: Message, out: Content) -> None:
@@ -147,11 +159,11 @@ def _read(part: Message, out: Content) -> None:
     if is_noise(text):
         out.refused.append(f"its text can't be decoded: neither {charset[:40] or 'UTF-8'} nor any other charset makes words of it")
     elif kind == "text/html":
-        out.pages.append(read_html(text, mail=True, whole_to=out.whole_to))
+        out.pages.append(read_html(text, mail=True, whole_to=out.whole_to, forward=out.forward))
     else:
         if parameter(part, "format").lower() == "flowed":
             text = unflow(text, parameter(part, "delsp").lower() == "yes")
-        out.pages.append(_plain(_without_uuencoded(text)))
+        out.pages.append(_plain(_without_armour(_without_uuencoded(text.replace("\r\n", "\n")))))
 
 
 def _without_uuencoded(text: str) -> str:
@@ -163,9 +175,22 @@ def _without_uuencoded(text: str) -> str:
     return "".join(kept) + text[place:]
 
 
+def _without_armour(text: str) -> str:
+    """A text that was signed in the clear (RFC 9580, 7) without the heads, the signature, and the mark before each line that begins with a hyphen."""
+    kept, place = [], 0
+    while (
+        (begin := _SIGNED.search(text, place))
+        and (mark := text.find(_SIGNATURE, begin.end() - 1)) >= 0
+        and (end := text.find(_SIGNATURE_END, mark)) >= 0
+    ):
+        kept += [text[place : begin.start()], re.sub(r"^- ", "", text[begin.end() : mark], flags=re.M)]
+        place = end + len(_SIGNATURE_END)
+    return "".join(kept) + text[place:]
+
+
 def _plain(text: str) -> Page:
     urls: dict[str, None] = {}
     for found in islice(_URL.finditer(text), 10 * MAX_LINKS):
         if url := canonical(found[0].rstrip(".,;:!?")):
             urls[url] = None
-    return Page(clean(text), tuple(Link(url=url) for url in list(urls)[:MAX_LINKS]))
+    return Page(clean(text), tuple(Link(url=url) for url in list(urls)[:MAX_LINKS]), source=text)

@@ -9,6 +9,7 @@ _DEVICE = re.compile(
     r"|von meinem \w+ gesendet|envoyé de mon \w+|enviado desde mi \w+|inviato da(l mio)? \w+|отправлено (из|с) .{3,40}|via mobile)\.?\s*$",
     re.I,
 )
+_BARE = re.compile(r"^\W*(thanks|cheers|best|take care|all the best|thank you|saludos?)$", re.I)  # without a comma it may as well be a heading
 _CLOSE = re.compile(
     r"^\W*((best|kind|warm(est)?|many)?\s*(regards|wishes|thanks)|thanks( a lot| again| in advance)?|thank you( very much| again)?|cheers|sincerely( yours)?"
     r"|yours( truly| sincerely| faithfully)?|all the best|best|take care|mit freundlichen grüßen|(viele|beste|liebe|herzliche) grüße|mfg|cordialement|bien à vous"
@@ -22,19 +23,22 @@ _CONTACT = re.compile(
 _PHONE_OR_MAIL = re.compile(r"\S+@\S+\.\w|(\+|\b00|\()\d[\d ().-]{6,}|\b\d{3}[-. ]\d{3,4}[-. ]\d{3,4}\b")
 _NAME = re.compile(r"^\W{0,3}(?:[^\W\d_][\w.'’-]*,?\s*){1,5}$")
 _DEGREE = re.compile(r",?\s*(Ph\.?D|M\.?D|Dr)\.?")
-LAST_LINES = 30  # in which a mark is looked for
-_BLOCK = 14  # lines that a signature without a mark has at most
-_SHORT = 60  # characters of each of its lines
+LAST_LINES = 30  # in which a signature without a mark is looked for
+_BLOCK = 14  # lines that a signature has at most
+_SHORT = 60  # characters of each of its lines, where it has no mark
+_LINE = 80  # characters of each below a mark
 
 
 def signature_at(lines: list[str], sender: str = "") -> int:
     """The index of the signature's first line, or the count of lines where there is none. A mail that is nothing else keeps its words: see `cut`."""
-    end = len(lines)
-    while end and not lines[end - 1].strip():
-        end -= 1
-    for index, line in enumerate(lines[:end]):
-        if _DEVICE.match(line) or (_MARK.match(line) and end - index <= LAST_LINES):
-            return _with_name(lines, index, sender)
+    end = _end(lines)
+    device = next((index for index, line in enumerate(lines[:end]) if _DEVICE.match(line)), end)
+    signed = _end(lines[:device])
+    marks = [index for index, line in enumerate(lines[:signed]) if _MARK.match(line)]
+    if len(marks) == 1 and _is_short(lines[marks[0] + 1 : signed]):  # several part the stories of a newsletter
+        return _with_name(lines, marks[0], sender)
+    if device < end:
+        return _with_name(lines, signed, sender)
     first = max(1, end - _BLOCK)
     for index in range(max(1, end - LAST_LINES), end):
         rest = [line for line in lines[index:end] if line.strip()]
@@ -44,14 +48,32 @@ def signature_at(lines: list[str], sender: str = "") -> int:
             return index
         if index < first:
             continue
-        if _CLOSE.match(lines[index]) and 2 <= len(rest) <= 8 and _NAME.match(rest[1]):
+        if (
+            _CLOSE.match(lines[index])
+            and 2 <= len(rest) <= 8
+            and _NAME.match(rest[1])
+            and (not _BARE.match(lines[index]) or _is_sender(rest[1], sender))
+        ):
             return index
         starts_block = not lines[index - 1].strip()
         if _is_sender(lines[index], sender) and (starts_block or len(rest) <= 3):
             return index
         if starts_block and _is_card(lines[index:end]):
             return index
-    return len(lines)
+    return end if end and any(map(_MARK.match, lines[end:])) else len(lines)
+
+
+def _end(lines: list[str]) -> int:
+    """The count of lines without the blank ones and the marks that end them."""
+    end = len(lines)
+    while end and (not lines[end - 1].strip() or _MARK.match(lines[end - 1])):
+        end -= 1
+    return end
+
+
+def _is_short(lines: list[str]) -> bool:
+    said = [line for line in lines if line.strip()]
+    return len(said) <= _BLOCK and all(len(line) <= _LINE for line in said)
 
 
 def _with_name(lines: list[str], index: int, sender: str) -> int:

@@ -11,6 +11,7 @@ from shared.events import SourceRef, digest_of
 
 MINUTE = 60.0
 _UNITS = {"s": 1.0, "m": MINUTE, "h": 60 * MINUTE, "d": 24 * 60 * MINUTE}
+MAX_FOLDER = 200  # characters
 _VARIABLE = r"^([A-Za-z_][A-Za-z0-9_]*)?$"
 
 
@@ -50,6 +51,7 @@ class FeedSource(_Source):
 
     kind: Literal["feed"]
     url: str
+    folder: str = Field(default="", max_length=MAX_FOLDER, description="where it stands in other readers' lists (OPML): News, or News/Local")
 
     @field_validator("url")
     @classmethod

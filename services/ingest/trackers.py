@@ -36,9 +36,11 @@ _REDIRECTORS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         (r"redirect\.viglink\.com/", ("u",)),
     )
 )
-# Anybody's click counter is known by its name; a page that takes an address for another purpose (to share, to log in, to translate) is not one.
+# Anybody's click counter is known by its name, which stands before that of its domain (go.dev is no counter); a page that takes an address for another
+# purpose (to share, to log in, to translate) is not one.
 _CLICK_HOST = re.compile(
-    r"(click|clicks|clk|track|tracking|trk|links?|lnk|redirect|redir|go|out|ct|awstrack)\d*[.-]|.*\.awstrack\.me$|e\.customeriomail\.", re.I
+    r"(click|clicks|clk|track|tracking|trk|links?|lnk|redirect|redir|go|out|ct|awstrack)\d*[.-](?=[^.]+\.)|.*\.awstrack\.me$|e\.customeriomail\.",
+    re.I,
 )
 _CLICK_PATH = re.compile(
     r"/(clicks?|click-?thr(ough|u)|cl0|l0|track(ing)?|redirect|redir|out(bound|going)?|goto|away|exit|lnk|ls/click|e/c)(\.\w{2,4})?(/|$)", re.I
@@ -47,7 +49,7 @@ _OTHER_PURPOSE = re.compile(
     r"share|intent/|log-?in|sign-?(in|up)|auth|sso|translate|validat|archive|/save|submit|proxy|embed|preview|screenshot|/cache|pinterest|whatsapp",
     re.I,
 )
-_PARAMETERS = ("url", "u", "target", "to", "dest", "destination", "redirect", "redirecturl", "redirect_url", "link", "goto", "href", "murl", "q")
+_PARAMETERS = ("url", "u", "target", "to", "dest", "destination", "redirect", "redirecturl", "redirect_url", "goto", "href", "murl")
 _IN_PATH = re.compile(r"/(https?(?::|%3a|%253a)(?:/|%2f|%252f){1,2}.+)$", re.I)
 _PROOFPOINT_2 = re.compile(r"urldefense\.proofpoint\.com$", re.I)
 _PROOFPOINT_3 = re.compile(r"/v3/__(.+?)__;([^!]*)!", re.S)

@@ -1,7 +1,7 @@
 """Canonical addresses: the same page under its many tracked names is one address."""
 
 import re
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from services.ingest.trackers import unwrap
 
@@ -50,10 +50,10 @@ def _cleaned(url: str) -> str:
     if port and port != _DEFAULT_PORTS[parts.scheme]:
         netloc = f"{netloc}:{port}"
     query = parts.query
-    pairs = parse_qsl(query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if not _TRACKING.fullmatch(name)]
-    if len(kept) != len(pairs):
-        query = urlencode(kept)
+    given = query.split("&")
+    kept = [pair for pair in given if not _TRACKING.fullmatch(unquote_plus(pair.partition("=")[0]))]
+    if len(kept) != len(given):
+        query = "&".join(kept)  # as they were written: `?article` is not `?article=`, and %E4 may be ä in another charset than UTF-8
     query = _UNSEEN.sub(lambda found: quote(found[0]), query)
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     result = parts._replace(netloc=netloc, path=path, query=query, fragment="").geturl()

@@ -1,58 +1,59 @@
 """A folder into which .eml files are dropped, a file a mail.
 
-The files stay where they are, and the cursor holds which were read, as with a Maildir. They are not moved to done/ or failed/: the folder may be an archive,
+The files stay where they are, and which were read is remembered, as with a Maildir (seen.py). They are not moved to done/ or failed/: the folder may be an archive,
 on a read-only mount or another program's; a move is a second memory beside the cursor, and between the two a kill would leave them at odds; and why a mail was
 refused stands in the quarantine, with its bytes, as for every other source. A file that changes after it was read is read again.
 """
 
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from services.ingest.items import Batch, SourceProblem
 from services.ingest.readers.changes import tell_of_changes
-from services.ingest.readers.mailfiles import batches, hash_of
-from services.ingest.threads import in_own_thread
+from services.ingest.readers.mailfiles import File, batches
+from services.ingest.readers.seen import Seen, hash_of
 
 SETTLED_S = 2.0  # a file that was written to more lately may not be whole
 
 
 class EmlReader:
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, seen: Seen) -> None:
+        self._path, self._seen = path, seen
         self._waiting = False  # files that are still being written
 
     async def read(self, cursor: Mapping[str, str]) -> AsyncIterator[Batch]:
-        """Batches of the files *.eml that are new or have changed, and that nobody writes to. Raises SourceProblem or OSError."""
-        files, self._waiting = await in_own_thread(_files, self._path)
-        async for batch in batches(files, cursor):
+        """Batches of the files *.eml that are new or have changed, and that nobody writes to, the oldest first. Raises SourceProblem, OSError or
+        TransientError (the object store)."""
+        self._waiting = False
+        async for batch in batches(self._files, cursor, self._seen):
             yield batch
 
     async def watch(self, news: Callable[[], None]) -> None:
         """Call `news` when files have come or gone, and again while one of them is being written."""
         await tell_of_changes([self._path], news, lambda: self._waiting)
 
-
-def _files(path: Path) -> tuple[dict[bytes, Path], bool]:
-    """The whole files, the oldest first, by a hash of name, size and time; and whether there are others."""
-    try:
-        entries = [entry for entry in path.iterdir() if entry.suffix.lower() == ".eml" and not entry.name.startswith(".")]
-    except FileNotFoundError as error:
-        raise SourceProblem(f"there is no folder {path}") from error
-    except NotADirectoryError as error:
-        raise SourceProblem(f"{path} is not a folder; a file of mails is kind mbox") from error
-    except PermissionError as error:
-        raise SourceProblem(f"the folder {path} may not be read") from error
-    found, waiting, now = [], False, time.time()
-    for entry in entries:
+    def _files(self) -> Iterator[File]:
+        """The whole files, in no order, known by a hash of name, size and time."""
+        path, now = self._path, time.time()
         try:
-            status = entry.stat()
-        except FileNotFoundError:  # gone meanwhile, or a link that leads nowhere
-            continue
-        if not entry.is_file():
-            continue
-        if 0 <= now - status.st_mtime < SETTLED_S:
-            waiting = True
-        else:
-            found.append((status.st_mtime_ns, entry.name, status.st_size, entry))
-    return {hash_of(f"{name}\n{size}\n{written}"): entry for written, name, size, entry in sorted(found)}, waiting
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if not entry.name.lower().endswith(".eml") or entry.name.startswith(".") or not entry.is_file():
+                        continue
+                    try:
+                        status = entry.stat()
+                    except FileNotFoundError:  # gone meanwhile
+                        continue
+                    if 0 <= now - status.st_mtime < SETTLED_S:
+                        self._waiting = True
+                        continue
+                    order = (status.st_mtime_ns, entry.name, status.st_size)
+                    yield order, hash_of(f"{entry.name}\n{status.st_size}\n{status.st_mtime_ns}"), entry.path
+        except FileNotFoundError as error:
+            raise SourceProblem(f"there is no folder {path}") from error
+        except NotADirectoryError as error:
+            raise SourceProblem(f"{path} is not a folder; a file of mails is kind mbox") from error
+        except PermissionError as error:
+            raise SourceProblem(f"the folder {path} may not be read") from error

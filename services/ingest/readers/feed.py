@@ -9,9 +9,10 @@ from services.ingest.feeds import parse_feed
 from services.ingest.fetch import Fetched, Fetcher
 from services.ingest.hosts import Turn
 from services.ingest.items import Batch, Refused, SourceProblem, Unusable
-from services.ingest.logins import without_login
+from services.ingest.logins import origin, without_login
 
 MAX_EVIDENCE = 1_000_000  # bytes of a refused feed that are kept
+OF = "of"  # cursor: the address whose answer ETag and Last-Modified are of, where that is another server's than the user's address
 MOVED = "moved"  # cursor: the new address; part of the state that people see
 
 
@@ -24,20 +25,22 @@ class FeedReader:
         """One batch: all that the feed lists. Raises SourceProblem, with the evidence where the feed itself is refused."""
         known = cursor if cursor.get("url") == self._url else {}
         fetched, used = await self._fetch(known)
+        moved = fetched.moved or used
         if fetched.body is None:
             # a 304 renews what the answer before it said of its age, where it says anything (RFC 9111, section 4.3.4)
             said = {} if fetched.fresh is None else {FRESH: _whole(fetched.fresh)}
-            yield Batch((), _filled({**known, **said}), _note(known.get("note", ""), known.get(MOVED, "")), unchanged=True)
+            said[MOVED] = moved if moved != self._url else ""
+            yield Batch((), _filled({**known, **said}), _note(known.get("note", ""), said[MOVED]), unchanged=True)
             return
         try:
             parsed = await asyncio.to_thread(parse_feed, fetched.body, fetched.content_type, fetched.url)
         except Unusable as error:
             raise SourceProblem(str(error), evidence=Refused(error.reason, str(error), fetched.body[:MAX_EVIDENCE])) from error
-        moved = fetched.moved or used
         after = {
             "url": self._url,
             "etag": fetched.etag,
             "modified": fetched.modified,
+            OF: fetched.url if (fetched.etag or fetched.modified) and origin(fetched.url) != origin(self._url) else "",
             "note": parsed.note,
             MOVED: moved if moved != self._url else "",
         }
@@ -57,7 +60,9 @@ class FeedReader:
         return await self._get(self._url, {}), self._url
 
     async def _get(self, url: str, known: Mapping[str, str]) -> Fetched:
-        return await self._fetcher.get(url, known.get("etag", ""), known.get("modified", ""), turn=self._turn, login=self._login)
+        return await self._fetcher.get(
+            url, known.get("etag", ""), known.get("modified", ""), of=known.get(OF, "") or self._url, turn=self._turn, login=self._login
+        )
 
 
 def _note(note: str, moved: str) -> str:

@@ -1,22 +1,23 @@
-"""A Maildir: new/ and cur/, a file a mail. The cursor is the set of file names read (hashed), without the flags that change when a mail is read."""
+"""A Maildir: new/ and cur/, a file a mail, known by its name without the flags that change when a mail is read."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from services.ingest.items import Batch, SourceProblem
 from services.ingest.readers.changes import tell_of_changes
-from services.ingest.readers.mailfiles import batches, hash_of
-from services.ingest.threads import in_own_thread
+from services.ingest.readers.mailfiles import File, batches
+from services.ingest.readers.seen import Seen, hash_of
 
 
 class MaildirReader:
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, seen: Seen) -> None:
+        self._path, self._seen = path, seen
 
     async def read(self, cursor: Mapping[str, str]) -> AsyncIterator[Batch]:
-        """Batches of mails whose names are new. Raises SourceProblem or OSError."""
-        files = await in_own_thread(_files, self._path)
-        async for batch in batches(files, cursor, _moved):
+        """Batches of mails whose names are new. Raises SourceProblem, OSError or TransientError (the object store)."""
+        async for batch in batches(partial(_files, self._path), cursor, self._seen, _moved):
             yield batch
 
     async def watch(self, news: Callable[[], None]) -> None:
@@ -24,15 +25,20 @@ class MaildirReader:
         await tell_of_changes([self._path / "new", self._path / "cur"], news, lambda: False)
 
 
-def _files(path: Path) -> dict[bytes, Path]:
-    if not any((path / sub).is_dir() for sub in ("new", "cur")):
+def _files(path: Path) -> Iterator[File]:
+    """All of them, in no order; one that is opened meanwhile perhaps twice."""
+    folders = [path / sub for sub in ("new", "cur") if (path / sub).is_dir()]  # mails go from new/ to cur/: none is missed
+    if not folders:
         raise SourceProblem(f"{path} is no Maildir: it has neither new/ nor cur/")
     try:
-        found = [file for sub in ("cur", "new") if (path / sub).is_dir() for file in (path / sub).iterdir() if not file.name.startswith(".")]
-        names = {file.name.split(":")[0]: file for file in found if file.is_file()}
+        for folder in folders:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_file():
+                        name = entry.name.split(":")[0]
+                        yield (name,), hash_of(name), entry.path
     except PermissionError as error:
         raise SourceProblem(f"the Maildir {path} may not be read") from error
-    return {hash_of(name): names[name] for name in sorted(names)}
 
 
 def _moved(file: Path) -> Path | None:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from services.ingest.readers import mails as limits
+from services.ingest.readers import mails
 
 _FROM = re.compile(rb"From (\S.*\d\d:\d\d|\S+@\S+\s*$)")  # after an empty line
 _WHOLE_FROM = re.compile(rb"From \S+ +(Mon|Tue|Wed|Thu|Fri|Sat|Sun) +[A-Z][a-z]{2} +\d{1,2} +\d\d:\d\d(:\d\d)? .*\d{4}")  # without one
@@ -42,7 +42,7 @@ class _Mail:
     until: int = 0  # by its Content-Length: no From line before this offset is one
 
     def add(self, line: bytes) -> None:
-        if len(self.held) <= limits.MAX_MAIL:  # of a mail that is too large only the beginning is held
+        if len(self.held) <= mails.MAX_MAIL:  # of a mail that is too large only the beginning is held
             self.held += line
         if self.header and self.length is None and (length := _LENGTH.match(line)):
             self.length = int(length[1])
@@ -66,7 +66,7 @@ def read_part(file: BinaryIO, offset: int, last: int, end: int, *, settled: bool
             if mail is not None:
                 found.append(mail.data())
                 total, begun = total + len(mail.held), mail.begin
-                if len(found) >= limits.MAX_BATCH or total >= limits.MAX_BATCH_BYTES:
+                if len(found) >= mails.MAX_BATCH or total >= mails.MAX_BATCH_BYTES:
                     return Part(found, position, begun)
             mail = _Mail(position)
         elif mail is not None:

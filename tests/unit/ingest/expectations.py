@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import urljoin
 
 from services.ingest.documents import document_of
-from services.ingest.feeds import Parsed, parse_feed
+from services.ingest.feeds import Parsed, parse_feed, person_name
 from services.ingest.items import RawItem, Unusable
-from services.ingest.text import one_line, plain_title
+from services.ingest.text import one_line, plain_title, resolved
 from services.ingest.urls import canonical
 from shared.events import SourceRef
 from shared.objects import ObjectStore
@@ -171,7 +171,7 @@ def _holds(part: ast.expr, parsed: Parsed, store: ObjectStore) -> bool:
         case ["len(entries)"]:
             return len(parsed.items) == value
         case ["feed", *_]:
-            return plain_title(parsed.title) == plain_title(value)
+            return _same_title(parsed.title, value)
     assert isinstance(path[1], int)
     item = parsed.items[path[1]]
     assert isinstance(item, RawItem)
@@ -181,9 +181,9 @@ def _holds(part: ast.expr, parsed: Parsed, store: ObjectStore) -> bool:
         case "link":
             return canonical(item.url) == canonical(value)
         case "author":
-            return one_line(item.author, 200) == one_line(value, 200)
+            return one_line(item.author, 200) == one_line(person_name(value), 200)
         case "title" | "title_detail":
-            return plain_title(item.title) == plain_title(value)
+            return _same_title(item.title, value)
         case str(name) if name in _DATES:
             return item.published == datetime(*value[:6], tzinfo=UTC)
     if (ours := _body(item, item.body, store)) == (theirs := _body(item, value, store)):
@@ -193,8 +193,13 @@ def _holds(part: ast.expr, parsed: Parsed, store: ObjectStore) -> bool:
     return False
 
 
+def _same_title(title: str, value: str) -> bool:
+    """Whether a title, which is plain text, has the words of the expected value, of which only the feed knows whether it is HTML."""
+    return one_line(title, 300) in (plain_title(value), one_line(resolved(value), 300))
+
+
 def _bodies(item: RawItem) -> list[str]:
-    """All bodies that the entry has; the longest is kept."""
+    """All bodies that the entry has; the one with the most words is kept."""
     entry = json.loads(item.raw)
     return [part.get("value", "") for part in [*entry.get("content", []), entry.get("summary_detail", {})]]
 

@@ -42,7 +42,7 @@ async def process(folder: Path, kill_at: int) -> None:
         steps = Steps(kill_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
         stepped(world, steps, durable)
         source = make_mbox(folder, (2, 3, 4, 5))
-        reader = SteppedReader(reader_of(source, None, str), steps)  # type: ignore[arg-type]
+        reader = SteppedReader(reader_of(source, None, str, world.store), steps)  # type: ignore[arg-type]
         task = SourceTask(source, reader, world.intake, world.bus.publish, world.known, lambda: NOW)
         await task.poll()
         assert task.polled is not None and task.polled.state in ("ok", "unchanged"), task.polled

@@ -111,6 +111,24 @@ def test_lists_of_mails_in_plain_text() -> None:
     assert read.body.startswith("Today's Topics:") and "• Tea tariffs return" in read.body
 
 
+def test_the_mails_of_a_plain_digest_keep_their_folded_heads_and_their_list() -> None:
+    """As Mailman writes digests: a long subject goes on in an indented line, and what follows that is head too."""
+    rule = "-" * 30
+    mails = f"\n\n{rule}\n\n".join(
+        f"Message: {n}\n{date}From: ann at ex.org (Ann Lee)\nTo: talk at e.org\nSubject: [Talk] A subject that is so long that it\n\tgoes on below {n}\n"
+        f'Message-ID: <t{n}@e.org>\nContent-Type: text/plain; charset="utf-8"\n\nThe text of mail {n}.\n  * indented'
+        for n, date in enumerate(["Date: Thu, 19 Nov 2026 08:00:00 +0000\n", ""])
+    )
+    for end in ("\n", "\r\n"):
+        text = f"Today's Topics:\n\n   1. A subject\n\n\n{'-' * 70}\n\n{mails}\n\n{rule}\n\nEnd of Talk Digest\n".replace("\n", end)
+        head = f"From: talk-request@e.org\nSubject: Talk Digest, Vol 1\nList-Id: Talk <talk.e.org>\nDate: Fri, 20 Nov 2026 10:00:00 +0000\n\n{text}"
+        one, two = held(read := read_mail(head.encode()))
+        assert (one.title, two.key) == ("[Talk] A subject that is so long that it goes on below 0", "t1@e.org")
+        assert one.body == "The text of mail 0.\n* indented" and read.body.startswith("Today's Topics:\n\n1. A subject")
+        assert {(inner.author, inner.channel, inner.channel_title) for inner in (one, two)} == {("Ann Lee", "talk.e.org", "Talk")}
+        assert one.published and one.published.day == 19 and two.published == read.published is not None
+
+
 MIME = (
     b"From: list@e.org\nSubject: Digest 7\nMessage-ID: <d7@e.org>\nContent-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: text/plain\n\nTopics of today.\n"
     b"--o\nContent-Type: multipart/digest; boundary=b\n\n--b\n\nFrom: Ana <a@e.org>\nSubject: One\nMessage-ID: <m1@e.org>\n\nThe first mail.\n"
@@ -127,12 +145,20 @@ async def test_a_mime_digest_becomes_a_parent_and_its_children(world: World) -> 
     parent, one, two = await documents(world, MIME)
     assert (parent.title, one.title, two.title) == ("Digest 7", "One", "Two")
     assert parent.children == [one.id, two.id] and one.parent == two.parent == parent.id and not parent.parent
-    assert (one.text, one.author, one.channel) == ("The first mail.", "Ana", "a@e.org")
+    assert (one.text, one.author, one.channel) == ("The first mail.", "Ana", "list@e.org")
     assert parent.text == "Topics of today.\n\n• One\n• Two"
     (entry,) = world.quarantine.last()  # the third, empty one: told, and it takes nothing with it
     assert entry.reason == "no-text" and "Digest 7" in entry.detail
     (alone,) = await documents(world, b"From: Ana <a@e.org>\nSubject: One\nMessage-ID: <m1@e.org>\n\nThe first mail, longer.\n")
     assert alone.id == one.id, "the same mail in a digest and by itself is one document"
+
+
+def test_the_mails_of_a_digest_came_through_its_list_unless_they_name_another() -> None:
+    data = MIME.replace(b"Subject: Digest 7", b"List-Id: Talk <talk.e.org>\nDate: Fri, 20 Nov 2026 10:00:00 +0000\nSubject: Digest 7")
+    read = read_mail(data.replace(b"Subject: Two", b"List-Id: Other <other.e.org>\nSubject: Two"))
+    one, two = [inner for inner in read.items if isinstance(inner, RawItem)][:2]
+    assert [(inner.channel, inner.channel_title) for inner in (one, two)] == [("talk.e.org", "Talk"), ("other.e.org", "Other")]
+    assert one.published == two.published == read.published is not None
 
 
 async def test_a_mail_that_bears_the_name_of_the_digest_around_it_is_its_child_all_the_same(world: World) -> None:

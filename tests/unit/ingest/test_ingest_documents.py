@@ -81,6 +81,11 @@ def test_a_tag_in_clean_text_is_words(world: World) -> None:
     assert make(replace(ITEM, body="Write <b>bold</b> in HTML."), world).text == "Write bold in HTML."
 
 
+def test_a_title_is_plain_text(world: World) -> None:
+    title = "[BUG] std::vector<int> leaks & Map<K,V> <b> &amp;"
+    assert make(replace(ITEM, title=title), world, MAIL).title == title
+
+
 def test_the_store_is_not_touched_for_short_texts(tmp_path, world: World) -> None:  # type: ignore[no-untyped-def]
     store = ObjectStore(str(tmp_path / "none"))
     assert document_of(ITEM, FEED, "news", NOW, store).text_ref is None

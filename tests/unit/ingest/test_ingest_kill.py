@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from services.ingest.readers import mailfiles, reader_of, seen
 from services.ingest.readers import mails as limits
-from services.ingest.readers import reader_of
 from services.ingest.source import SourceTask
 from services.ingest.sources import EmlSource, ImapSource, MaildirSource, MboxSource, Source
 from shared.objects import ObjectStore
@@ -67,7 +67,7 @@ async def poll(world: World, source: Source, kill_at: int) -> int:
     """One process: polls the source until it is done, or killed at that step. Returns the steps it took."""
     steps = Steps(kill_at, die)
     stepped(world, steps)
-    reader = SteppedReader(reader_of(source, None, lambda _: "right"), steps)  # type: ignore[arg-type]
+    reader = SteppedReader(reader_of(source, None, lambda _: "right", world.store), steps)  # type: ignore[arg-type]
     await SourceTask(source, reader, world.intake, world.bus.publish, world.known, lambda: NOW).poll()
     return steps.count
 
@@ -101,6 +101,40 @@ async def every_step(folder: Path, make: Callable[[Path], Source]) -> int:
         check(after)
         assert after.bus.events[: len(before)] == before
     raise AssertionError("it never came to its end")
+
+
+@pytest.mark.parametrize("make", [make_maildir, make_eml])
+async def test_killed_around_the_list_of_what_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Source]) -> None:
+    """A folder of more files than fit into a cursor and a listing: the names go into the object store, and a kill before or after that loses none."""
+    monkeypatch.setattr(limits, "MAX_BATCH", 2)
+    monkeypatch.setattr(seen, "MAX_TAIL", 3)
+    monkeypatch.setattr(mailfiles, "PASS", 3)
+    steps, fold, folded = [Steps(0, die)], seen.Seen.fold, []
+
+    def stepped_fold(self: seen.Seen) -> None:
+        steps[0].step()
+        fold(self)
+        folded.append(1)
+        steps[0].step()
+
+    monkeypatch.setattr(seen.Seen, "fold", stepped_fold)
+    for kill_at in (1, 2, 3, 4, 9):
+        place = tmp_path / str(kill_at)
+        place.mkdir()
+        source, world = make(place), make_world(place, Recorder())
+        steps[0] = Steps(kill_at, die)
+        try:
+            await poll(world, source, 0)
+        except Killed:
+            world = await world.restarted()
+            await poll(world, source, 0)
+        check(world)
+        assert all(len(polled.cursor.get("read", "")) <= 4 * 11 for polled in world.bus.polls), "the cursor stays small"
+        world.bus.events = list(world.bus.polls)  # retention: the documents are forgotten
+        after = await world.restarted()
+        await poll(after, source, 0)
+        assert after.bus.documents == [] and after.bus.polls[-1].state == "unchanged", "and the folder has come to rest"
+    assert len(folded) >= 5
 
 
 @pytest.mark.parametrize("make", [make_mbox, make_maildir, make_eml])

@@ -24,6 +24,9 @@ def of(head: str, body: str = "Words of the day.") -> RawItem:
         ("List-Id: talk.e.org\nFrom: Bob <b@f.org>\nPrecedence: list", "talk.e.org", "talk.e.org"),
         ("List-Id: nonsense\nFrom: Bob <b@f.org>", "b@f.org", "Bob"),
         ("Sender: Relay <r@e.org>", "r@e.org", "Relay"),
+        ("From: ann at ex.org (Ann Lee)", "ann@ex.org", "Ann Lee"),
+        ("From: Ann Lee <ann.lee at ex.org>", "ann.lee@ex.org", "Ann Lee"),
+        ("From: Ann at Work <a@e.org>", "a@e.org", "Ann at Work"),
         ("Subject: none", "", ""),
     ],
 )

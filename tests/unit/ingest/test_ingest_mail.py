@@ -105,7 +105,6 @@ def test_a_mail_nested_without_end_is_refused() -> None:
         ("Yes.\n\n-----Original Message-----\nFrom: Bob\nold", "Yes."),
         ("Yes.\n\nFrom: Bob <b@e.org>\nSent: Monday\nTo: me\nSubject: x\n\nold", "Yes."),
         ("On Monday Bob wrote:\n> question\n\nMy answer.", "My answer."),
-        ("> question\nanswer\n> question two\nanswer two", "answer\nanswer two"),
         ("News.\n\n-- \nBob\nDesk", "News."),
         ("News.\n\nSent from my iPhone", "News."),
         ("News.\nMore.\n\nYou are receiving this email because you signed up.\nUnsubscribe | Preferences", "News.\nMore."),

@@ -198,7 +198,7 @@ async def test_a_running_service_follows(sources: Sources, path: Path, site: Sit
     fetcher = Fetcher(Allowed(), deadline_s=5)
 
     def make(source: Source) -> SourceTask:
-        return SourceTask(source, reader_of(source, fetcher, str), world.intake, world.bus.publish, world.known, lambda: NOW)
+        return SourceTask(source, reader_of(source, fetcher, str, world.store), world.intake, world.bus.publish, world.known, lambda: NOW)
 
     poller = Poller(load(path), make, fetcher.allow)
     work = asyncio.create_task(poller.run(ready, path, 0.05))

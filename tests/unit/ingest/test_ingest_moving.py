@@ -90,6 +90,26 @@ async def test_a_feed_that_moved_for_good_is_asked_at_its_new_address(desk: Desk
     assert len(desk.world.bus.documents) == 1
 
 
+async def test_a_feed_that_moved_and_has_nothing_new_is_known_to_have_moved(desk: Desk) -> None:
+    desk.answers = {"/old": (200, {"ETag": '"same"'}, FEED)}
+    await desk.poll()
+    desk.answers = {"/old": to("/new"), "/new": (200, {"ETag": '"same"'}, FEED)}
+    polled = await desk.poll()
+    assert (polled.state, desk.row["moved_to"]) == ("unchanged", f"{desk.url}/new") and "moved for good" in polled.reason
+    await desk.poll()
+    assert desk.asked == ["/new"]
+
+
+async def test_behind_a_redirect_for_now_to_another_server_its_etag_holds(desk: Desk) -> None:
+    elsewhere = desk.url.replace("127.0.0.1", "localhost")
+    desk.fetcher.allow(Allowed(["127.0.0.1", "localhost"]))
+    desk.answers = {"/old": to(f"{elsewhere}/new", 302), "/new": (200, {"ETag": '"same"'}, FEED)}
+    first = await desk.poll()
+    assert first.state == "ok" and first.cursor["of"] == f"{elsewhere}/new"
+    second = await desk.poll()
+    assert second.state == "unchanged" and second.cursor["of"] == f"{elsewhere}/new" and "fetched" not in second.reason
+
+
 async def test_another_address_in_the_file_ends_what_was_remembered(desk: Desk) -> None:
     desk.answers = {"/old": to("/new"), "/new": (200, {"ETag": '"same"'}, FEED), "/mine": (200, {"ETag": '"same"'}, FEED)}
     await desk.poll()

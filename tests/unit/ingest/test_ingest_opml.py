@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.opml import NotOpml, read_opml, write_opml
+from services.ingest.opml import NotOpml, read_opml, write_opml, written
 from services.ingest.sources import FeedSource
 from services.ingest.text import one_line
 
@@ -24,6 +24,18 @@ def test_nested_outlines_and_their_titles() -> None:
     found = read_opml(opml(body + '<outline title="Two" text="2" xmlURL=" http://b.example/ "/>'))
     assert [(feed.url, feed.title) for feed in found.feeds] == [("http://a.example/f", "A & B"), ("http://b.example/", "Two")]
     assert not found.refused and not found.note
+
+
+def test_folders_are_kept_and_come_back() -> None:
+    body = f'<outline text="News">{outline("http://a.example/")}<outline text=" Deep / R&amp;D ">{outline("http://b.example/")}</outline></outline>'
+    found = read_opml(opml(body + outline("http://c.example/") + f'<outline title="Two">{outline("http://d.example/")}</outline>'))
+    assert [feed.folder for feed in found.feeds] == ["News", "News/Deep/R&D", "", "Two"]
+    again = read_opml(write := write_opml(found.feeds))
+    assert again == found and write.count(b'text="News"') == 1
+    assert read_opml(write_opml([found.feeds[1], found.feeds[3], found.feeds[0]])).feeds == (found.feeds[1], found.feeds[0], found.feeds[3])
+    assert written(found.feeds[1])["folder"] == "News/Deep/R&D" and "folder" not in written(found.feeds[2])
+    deep = read_opml(opml("<outline text='folder'>" * 5_000 + outline("http://a.example/") + "</outline>" * 5_000))
+    assert len(deep.feeds[0].folder) <= 200
 
 
 def test_what_is_no_feed_is_named() -> None:
@@ -58,6 +70,7 @@ def test_a_list_that_is_not_well_formed_is_salvaged_and_said_to_be_so() -> None:
         ("http://c.example/", "A"),
     ]
     assert found.refused == ("none: has no xmlUrl",)
+    assert {feed.folder for feed in found.feeds} == {""} and "without their folders" in found.note
     assert "not well-formed" in found.note and "3 feeds could be read" in found.note
 
 

@@ -36,6 +36,55 @@ def test_files_are_listed_by_name_type_and_size_and_never_read() -> None:
     assert "TNEF" in read.attachments[2].note and read.attachments[3].note == "calendar entry (request)"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        'Content-Disposition: attachment; filename="Grüße.pdf"',
+        "Content-Disposition: attachment; filename==?utf-8?q?Gr=C3=BC=C3=9Fe=2Epdf?=",
+        "Content-Disposition: attachment; filename*0*=utf-8''Gr%C3%BC;\n filename*1*=%C3%9Fe.pdf",
+    ],
+)
+def test_the_name_of_a_file(head: str) -> None:
+    part = f"--b\nContent-Type: text/plain\n\nWords.\n--b\nContent-Type: application/pdf\n{head}\n\nx\n--b--\n"
+    (file,) = of(f"Content-Type: multipart/mixed; boundary=b\n\n{part}").attachments
+    assert file.name == "Grüße.pdf"
+    latin = f"{HEAD}Content-Type: multipart/mixed; boundary=b\n\n{part}".encode("latin-1")
+    assert read_mail(latin).attachments[0].name == "Grüße.pdf"
+
+
+@pytest.mark.parametrize("disposition", ["", 'Content-Disposition: inline; filename="index.html"\n'])
+@pytest.mark.parametrize("kind", ["text/plain", "text/html"])
+def test_the_text_of_a_mail_is_read_though_it_has_a_name(kind: str, disposition: str) -> None:
+    text = f'Content-Type: {kind}; name="body.txt"\n{disposition}\nThe words.\n'
+    assert (of(text).body, of(text).attachments) == ("The words.", ())
+    two = f"Content-Type: multipart/mixed; boundary=b\n\n--b\n{text}\n--b\nContent-Type: text/plain; name=notes.txt\n\nA file.\n--b--\n"
+    assert (of(two).body, [file.name for file in of(two).attachments]) == ("The words.", ["notes.txt"])
+    assert of(text.replace("inline", "attachment")).body == ("" if disposition else "The words.")
+
+
+def test_an_address_is_no_text() -> None:
+    """A plain part that only leads to the page, at whatever length, does not stand for the words of the HTML part."""
+    plain, words = f"To read this issue please open it online: https://e.org/{'a' * 240}", "The storm closed the harbour of Pellara. " * 15
+    read = of(
+        f"Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\n{plain}\n"
+        f"--b\nContent-Type: text/html\n\n<p>{words}</p>\n--b--\n"
+    )
+    assert read.body == words.strip()
+
+
+def test_a_text_that_is_signed_in_the_clear() -> None:
+    signed = (
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nThe update is out:\n- - one fix\n- -- \nDebian\n"
+        "-----BEGIN PGP SIGNATURE-----\n\niQIz\n=AbCd\n-----END PGP SIGNATURE-----\n"
+    )
+    assert of(f"Content-Type: text/plain\n\n{signed}").body == "The update is out:\n- one fix"
+    below = "A story that stands below what was signed, and is too long for a line of a signature, is told."
+    crlf = f"{signed}\n{below}\n".replace("\n", "\r\n")
+    assert of(f"\n{crlf}").body == f"The update is out:\n- one fix\n--\nDebian\n\n{below}"
+    unsigned = "-----BEGIN PGP SIGNED MESSAGE-----\n\n- one\n"
+    assert of(f"\n{unsigned}").body == unsigned.strip()
+
+
 def test_a_mail_that_is_only_a_winmail_dat_says_so() -> None:
     data = b"From: a@e.org\nContent-Type: application/ms-tnef; name=winmail.dat\nContent-Transfer-Encoding: base64\n\neJ8+Ig==\n"
     with pytest.raises(Unusable, match=r"winmail\.dat") as error:
@@ -154,3 +203,25 @@ def test_the_date_of_arrival_where_the_mail_has_none_of_its_own() -> None:
     assert read_mail(f"{received}Date: yesterday\n\nx".encode()).published == datetime(2026, 11, 20, 9, tzinfo=UTC)
     assert read_mail(f"{received}Date: Thu, 19 Nov 2026 08:00:00 GMT\n\nx".encode()).published == datetime(2026, 11, 19, 8, tzinfo=UTC)
     assert read_mail(b"Date: \n\nx").published is None
+
+
+@pytest.mark.parametrize(
+    ("date", "hour"),
+    [
+        ("Fri, 20 Nov 2026 20:00:00 JST", 11),
+        ("Fri, 20 Nov 2026 12:00:00 CET", 11),
+        ("Fri, 20 Nov 2026 13:00:00 CEST", 11),
+        ("Fri, 20 Nov 2026 14:00:00 MSK", 11),
+        ("Fri, 20 Nov 2026 21:00:00 AEST", 11),
+        ("Fri, 20 Nov 2026 12:00:00 BST", 11),
+        ("Fri, 20 Nov 2026 20:00:00 +0900 (JST)", 11),
+        ("Fri, 20 Nov 2026 06:00:00 EST", 11),
+        ("Fri, 20 Nov 2026 11:00:00 -0000", 11),
+        ("Fri, 20 Nov 2026 11:00:00 XYZ", 11),
+        ("2026-11-20T12:00:00+01:00", 11),
+        ("2026-11-20 12:00:00 +0100", 11),
+        ("2026-11-20T11:00:00Z", 11),
+    ],
+)
+def test_dates(date: str, hour: int) -> None:
+    assert read_mail(f"Date: {date}\n\nx".encode()).published == datetime(2026, 11, 20, hour, tzinfo=UTC)

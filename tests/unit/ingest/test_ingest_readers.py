@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from services.ingest.items import Batch, RawItem, Reader, Refused, SourceProblem
-from services.ingest.readers import changes, mails, mbox
+from services.ingest.readers import changes, mailfiles, mails, mbox, seen
 from services.ingest.readers.emlfolder import EmlReader
 from services.ingest.readers.maildir import MaildirReader
 from services.ingest.readers.mbox import MboxReader
+from services.ingest.readers.seen import Seen
+from shared.objects import ObjectStore
 
 
 def mail(number: int, text: str = "Text of the mail.") -> bytes:
@@ -27,6 +29,10 @@ def append(path: Path, *numbers: int, text: str = "Text of the mail.") -> None:
         for number in numbers:
             file.write(b"From a@e.org Sat Nov 21 10:00:00 2026\n" + mail(number, text) + b"\n")
     os.utime(path, (time.time() - 60, time.time() - 60))  # settled
+
+
+def seen_in(folder: Path) -> Seen:
+    return Seen(ObjectStore(str(folder / ".objects")), "box")
 
 
 async def read(reader: Reader, cursor: Mapping[str, str]) -> tuple[list[str], Mapping[str, str], list[Batch]]:
@@ -113,7 +119,7 @@ async def test_what_is_no_mbox(tmp_path: Path) -> None:
 async def test_maildir_reads_each_name_once(tmp_path: Path) -> None:
     box = mailbox.Maildir(str(tmp_path / "md"))
     keys = [box.add(mail(number)) for number in range(3)]
-    reader = MaildirReader(tmp_path / "md")
+    reader = MaildirReader(tmp_path / "md", seen_in(tmp_path))
     titles, cursor, _ = await read(reader, {})
     assert sorted(titles) == ["Mail 0", "Mail 1", "Mail 2"]
     message = box[keys[0]]
@@ -125,7 +131,7 @@ async def test_maildir_reads_each_name_once(tmp_path: Path) -> None:
     box.add(mail(7))
     assert (await read(reader, cursor))[0] == ["Mail 7"]
     with pytest.raises(SourceProblem, match="no Maildir"):
-        await read(MaildirReader(tmp_path), {})
+        await read(MaildirReader(tmp_path, seen_in(tmp_path)), {})
 
 
 async def test_a_maildir_file_that_can_not_be_read_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +146,7 @@ async def test_a_maildir_file_that_can_not_be_read_holds_up_no_other(tmp_path: P
         return opened(path, *args, **kwargs)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", refusing)
-    reader, titles, cursor = MaildirReader(tmp_path / "md"), [], {}
+    reader, titles, cursor = MaildirReader(tmp_path / "md", seen_in(tmp_path)), [], {}
     with pytest.raises(SourceProblem, match=r"1 mails can't be read and wait: .*Permission denied"):
         async for batch in reader.read({}):
             titles += [item.title for item in batch.items if isinstance(item, RawItem)]
@@ -148,6 +154,52 @@ async def test_a_maildir_file_that_can_not_be_read_holds_up_no_other(tmp_path: P
     assert titles == ["Mail 2"]
     monkeypatch.undo()
     assert (await read(reader, cursor))[0] == ["Mail 1"], "it was not taken for read"
+
+
+async def test_a_folder_beyond_all_limits_comes_to_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mails, "MAX_BATCH", 10)
+    monkeypatch.setattr(seen, "MAX_TAIL", 20)
+    monkeypatch.setattr(seen, "SPARE", 5)
+    monkeypatch.setattr(mailfiles, "PASS", 30)
+    (tmp_path / "eml").mkdir()
+    for number in range(100):
+        written(tmp_path / "eml" / f"{number:03}.eml", mail(number), 1_000 - number)
+    reader = EmlReader(tmp_path / "eml", names := seen_in(tmp_path))
+    titles, cursor, batches = await read(reader, {})
+    assert titles == [f"Mail {number}" for number in range(100)], "each once, the oldest first"
+    assert max(len(batch.cursor["read"]) for batch in batches) <= 30 * 8 * 4 / 3
+    assert (await read(reader, cursor))[2][0].unchanged
+    written(tmp_path / "eml" / "late.eml", mail(200), 5_000)  # with a time before all that was read: no watermark would do
+    titles, cursor, _ = await read(EmlReader(tmp_path / "eml", seen_in(tmp_path)), cursor)
+    assert titles == ["Mail 200"], "another process, which has the store and the cursor"
+    for path in list((tmp_path / "eml").glob("0[0-8]*")):
+        path.unlink()
+    _, cursor, _ = await read(reader, cursor)
+    assert (names.cursor(), len(names._held)) == (cursor, 8 * 11), "what is gone is forgotten"
+    for path in (tmp_path / "eml").iterdir():
+        path.rename(tmp_path / path.name)
+    _, cursor, _ = await read(reader, cursor)
+    for path in tmp_path.glob("*.eml"):
+        path.rename(tmp_path / "eml" / path.name)
+    titles, cursor, batches = await read(reader, cursor)
+    assert titles == [] and batches[0].unchanged, "an empty folder may be a disk that is not mounted: nothing was forgotten"
+    (tmp_path / ".objects" / "seen" / "box.names").unlink()
+    titles, _, batches = await read(reader, cursor)
+    assert len(titles) == 11 and "gone from the object store" in batches[0].note
+
+
+async def test_memory_does_not_grow_with_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """200,000 files that have been read, and as many that are new: some bytes each of the first, nothing of the others."""
+    monkeypatch.setattr(mailfiles, "PASS", 100)
+    names = seen_in(tmp_path)
+    names.add(seen.hash_of(str(number)) for number in range(200_000))
+    tracemalloc.start()
+    names.fold()
+    names.begin(names.cursor())
+    new, _ = mailfiles._next(lambda: (((number,), seen.hash_of(str(number)), f"/md/{number}") for number in range(400_000)), names, None)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [file[0][0] for file in new] == list(range(200_000, 200_100)) and peak < 200_000 * 80, (held, peak)
 
 
 def written(path: Path, data: bytes, ago: float = 60.0) -> None:
@@ -164,7 +216,7 @@ async def test_a_folder_of_eml_files(tmp_path: Path) -> None:
     written(tmp_path / "fresh.eml", mail(5), 0)
     (tmp_path / "folder.eml").mkdir()
     (tmp_path / "nowhere.eml").symlink_to(tmp_path / "none")
-    reader = EmlReader(tmp_path)
+    reader = EmlReader(tmp_path, seen_in(tmp_path))
     titles, cursor, _ = await read(reader, {})
     assert titles[:2] == ["Mail 1", "Mail 2"] and "Mail 5" not in titles, "the oldest first; one that is perhaps being written waits"
     assert (await read(reader, cursor))[2][0].unchanged
@@ -175,7 +227,7 @@ async def test_a_folder_of_eml_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir())[:2] == [".hidden.eml", "a.EML"], "nothing is moved"
     for path, words in ((tmp_path / "none", "no folder"), (tmp_path / "b.eml", "kind mbox")):
         with pytest.raises(SourceProblem, match=words):
-            await read(EmlReader(path), {})
+            await read(EmlReader(path, seen_in(tmp_path)), {})
 
 
 async def test_changes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +236,7 @@ async def test_changes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     append(path, 1)
     for reader, change in (
         (MboxReader(path), lambda: append(path, 2)),
-        (EmlReader(tmp_path), lambda: written(tmp_path / "x.eml", mail(1))),
+        (EmlReader(tmp_path, seen_in(tmp_path)), lambda: written(tmp_path / "x.eml", mail(1))),
     ):
         news = asyncio.Event()
         watch = asyncio.create_task(reader.watch(news.set))

@@ -220,7 +220,7 @@ async def run(world: World, url: str, folder: Path, deadline_s: float) -> AsyncI
     fetcher = Fetcher(Allowed(), deadline_s=deadline_s)
 
     def make(source: Source) -> SourceTask:
-        return SourceTask(source, reader_of(source, fetcher, str), world.intake, world.bus.publish, world.known, lambda: NOW)
+        return SourceTask(source, reader_of(source, fetcher, str, world.store), world.intake, world.bus.publish, world.known, lambda: NOW)
 
     poller = Poller(config, make, fetcher.allow)
     work = asyncio.create_task(poller.run(ready, path, 0.05))
@@ -277,7 +277,9 @@ async def test_http(running: Running, desk) -> None:  # type: ignore[no-untyped-
     assert (good["state"], good["documents"], good["failures"]) in {("ok", 2, 0), ("unchanged", 2, 0)} and good["items_per_day"] > 0
     assert good["next_poll"] > good["last_success"] == NOW.isoformat() and 900 <= good["every_s"] <= 990
     assert (slow["state"], slow["last_success"], slow["items_per_day"]) == ("failing", None, 0.0) and slow["failures"] >= 1
-    listed = (await running.api.get("/api/quarantine")).json()["quarantine"]
+    answer = (await running.api.get("/api/quarantine")).json()
+    listed = answer["quarantine"]
+    assert answer["next"] == "" and (await running.api.get("/api/quarantine?before=2000-01-01")).json()["quarantine"] == []
     assert [(row["source"], row["reason"]) for row in listed] == [("good", "no-text")]
     assert url not in str(listed)
 

@@ -1,9 +1,13 @@
 """HTML, characters and addresses: only what a person reads comes through."""
 
+import time
+
 import pytest
 
+from services.ingest.headers import header
 from services.ingest.markup import read_html
-from services.ingest.text import clean, decode, first_sentence, plain_title
+from services.ingest.mime import message_of
+from services.ingest.text import clean, decode, first_sentence, plain_title, resolved
 from services.ingest.urls import canonical
 
 
@@ -92,6 +96,37 @@ def test_charsets_that_lie() -> None:
     assert decode(b"\x81\x8d\xff", "utf-8")
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "latin-1", "us-ascii", "l1", "ISO_8859-1", '"windows-1252"', ""])
+def test_the_names_of_western_charsets_mean_windows_1252(charset: str) -> None:
+    assert decode(b"It\x92s a fine day today", charset) == "It’s a fine day today"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "", "iso-8859-1", "us-ascii", "no-such-charset"])
+def test_one_bad_byte_does_not_spoil_a_text_in_utf_8(charset: str) -> None:
+    assert decode("Die Größe …".encode() + b"\xe2\x80", charset) == "Die Größe …\ufffd"
+    assert decode("Größe: 5 €".encode("cp1252"), charset) == "Größe: 5 €"
+
+
+@pytest.mark.parametrize("charset", ["iso-2022-jp", "us-ascii", "utf-8", "", "iso-8859-1"])
+def test_japanese_of_seven_bits_is_known_by_its_escapes(charset: str) -> None:
+    nec, ibm = b"\x1b$B-!\x1b(B", b"\x1b$B|b\x1b(B"
+    assert decode(b"abc " + nec + ibm + "日本語".encode("iso-2022-jp") + b" def", charset) == "abc ①髙日本語 def"
+    assert decode("ﾊﾝｶｸ 丂".encode("iso2022_jp_ext"), charset) == "ﾊﾝｶｸ 丂"
+    assert decode("日本".encode("iso-2022-jp")[:-3] + b"\nplain", charset) == "日本\nplain"
+    assert decode(b"\x1b$B" + b"\x20\x00\xff7" * 3, charset) is not None
+
+
+def test_nothing_but_escapes_ends_in_time() -> None:
+    began = time.monotonic()
+    for junk in (b"\x1b$B" * 2_000_000, b"\x1b$(D!!" * 1_000_000, b"\x1b$B!" * 190_000):
+        decode(junk, "iso-2022-jp")
+    assert time.monotonic() - began < 20
+
+
+def test_a_subject_in_raw_japanese() -> None:
+    assert header(message_of(b"Subject: " + "会議のお知らせ".encode("iso-2022-jp") + b"\n\nx"), "subject") == "会議のお知らせ"
+
+
 def test_clean_characters() -> None:
     assert clean("a\u200bb\u202ec\ufeff\x00 d\r\n\r\n\r\n\r\ne\u00a0 f") == "abc d\n\ne f"
     assert clean("e\u0301") == "\u00e9"
@@ -108,6 +143,8 @@ def test_the_padding_of_a_preview_goes_and_the_joiners_of_scripts_stay() -> None
 def test_titles() -> None:
     assert plain_title("A &amp; B <b>bold</b>\n next") == "A & B bold next"
     assert plain_title("1 < 2 and 3 > 2") == "1 < 2 and 3 > 2"
+    assert plain_title("std::vector<int> in <b>C++</b>") == "std::vector<int> in C++"
+    assert resolved("It&#8217;s &eacute; Q&A R&copy") == "It’s é Q&A R&copy"
     assert first_sentence("It rained. Then not.") == "It rained."
     assert len(first_sentence("word " * 100)) <= 120
 
@@ -120,6 +157,9 @@ def test_titles() -> None:
         ("http://user:pw@e.org/x", "http://e.org/x"),
         ("http://e.org/?gclid=1&mc_cid=2&mc_eid=3", "http://e.org/"),
         ("http://e.org/a b", "http://e.org/a%20b"),
+        ("http://e.org/?q=%E4&utm_medium=rss&n=a+b", "http://e.org/?q=%E4&n=a+b"),
+        ("http://e.org/?article&utm_source=r", "http://e.org/?article"),
+        ("http://e.org/?utm%5Fsource=r&x=1;2", "http://e.org/?x=1;2"),
         ("javascript:alert(1)", ""),
         ("mailto:a@b.org", ""),
         ("http://[bad", ""),

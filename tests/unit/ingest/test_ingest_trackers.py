@@ -83,6 +83,10 @@ def test_google_news_of_a_long_address_and_amp() -> None:
         "https://urldefense.com/v3/__nonsense",
         "https://go.e.org/x/eyJub3QiOiJqc29u",
         "https://www.google.com/search?q=https://e.org",
+        "https://go.dev/blog/?q=https://x.org/a",
+        "https://go.dev/blog/?url=https://x.org/a",
+        "https://links.e.org/find?q=https://x.org/a",
+        "https://links.e.org/find?link=https://x.org/a",
     ],
 )
 def test_what_holds_no_target_or_has_another_purpose_stays(kept: str) -> None:

@@ -60,7 +60,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
     server: list[uvicorn.Server] = []
 
     def make(source: Source) -> SourceTask:
-        return SourceTask(source, reader_of(source, fetcher, str), world.intake, world.bus.publish, world.known, lambda: NOW)
+        return SourceTask(source, reader_of(source, fetcher, str, world.store), world.intake, world.bus.publish, world.known, lambda: NOW)
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
