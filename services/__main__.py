@@ -16,7 +16,7 @@ from deploy.local.sources import app as sources_app
 from shared.errors import FeedloopError, one_line
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-models_app = typer.Typer(no_args_is_help=True, help="What is live, offer an adapter to the gate, roll back.")
+models_app = typer.Typer(no_args_is_help=True, help="What is live, offer an adapter or a neural head to the gate, roll back.")
 app.add_typer(models_app, name="models")
 app.add_typer(sources_app, name="sources")
 app.add_typer(rules_app, name="rules")
@@ -102,7 +102,7 @@ def classify(
     explain: Annotated[bool, typer.Option("--explain", help="the words that mattered most to the neural head")] = False,
     profile: Profile = "default",
 ) -> None:
-    """Verdicts on texts, with the reasons, by rules and head of the running classifier. They sort texts for a person to read; they are no diagnosis."""
+    """Verdicts on texts, with the reasons, by rules and head of the running classifier, and the corrections given on the same text. They sort texts for a person to read; they are no diagnosis."""
     from deploy.local.classify import classify as judge
     from deploy.local.texts import form_of, texts_of
 
@@ -144,7 +144,7 @@ def models_rollback(profile: Profile = "default", role: str = "adapter", reason:
 
 @models_app.command("offer")
 def models_offer(folder: Path, profile: Profile = "default") -> None:
-    """Have the gate judge an adapter (a PEFT folder) that was made elsewhere."""
+    """Have the gate judge an adapter (a PEFT folder) or a neural head (what train_head wrote) that was made elsewhere."""
     from deploy.local.commands import offer
 
     _talk(offer(folder, profile))

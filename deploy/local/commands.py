@@ -22,6 +22,7 @@ from shared import taxonomy
 from shared.runner import Child, Supervisor
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+HEAD_FILES = ("head.json", "head.onnx")
 ROOT = Path(__file__).resolve().parent.parent.parent
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)  # a log is wider than the 80 columns that rich takes for it
 
@@ -159,19 +160,29 @@ async def offer(folder: Path, profile: str) -> None:
 
 
 async def offer_folder(client: Client, folder: Path, profile: str) -> dict[str, str]:
-    """Put an adapter into the registry as a candidate and ask the trainer to judge it."""
+    """Put an adapter or a neural head (what train_head wrote) into the registry as a candidate and ask the trainer to judge it."""
     from shared.objects import ObjectStore
     from shared.registry import Registry, base_id
 
     state = State(running_profile(profile) or profile)
     store = ObjectStore(os.environ.get("FEEDLOOP_OBJECTS") or str(state.objects))
-    base = base_id(os.environ.get("FEEDLOOP_MODEL") or str(BUNDLED_MODEL))
-    with tempfile.TemporaryDirectory() as only:  # PEFT leaves a README and more beside an adapter; the registry takes what an engine needs
-        for name in ADAPTER_FILES:
+    is_head = (folder / HEAD_FILES[0]).is_file()
+    base = _encoder_of(folder / HEAD_FILES[0]) if is_head else base_id(os.environ.get("FEEDLOOP_MODEL") or str(BUNDLED_MODEL))
+    with tempfile.TemporaryDirectory() as only:  # PEFT leaves a README and more beside an adapter; the registry takes what is read in use
+        for name in HEAD_FILES if is_head else ADAPTER_FILES:
             try:
                 shutil.copy(folder / name, only)
             except OSError as error:
-                raise LocalError(f"{folder} is no PEFT adapter: {name} can't be read ({error.strerror})") from error
+                kind = "neural head" if is_head else "PEFT adapter, and no neural head"
+                raise LocalError(f"{folder} is no {kind}: {name} can't be read ({error.strerror})") from error
         facts = {"offered": datetime.now().astimezone().isoformat()}
         manifest = Registry(store, state.folder / "models").publish(Path(only), "candidate", base, facts)
     return dict(await client.post("trainer", "/api/offer", {"digest": manifest.digest, "reason": f"offered: {folder.name}"}))
+
+
+def _encoder_of(card: Path) -> str:
+    """The digest of the encoder that a head was trained on, which is its base. Raises LocalError where head.json names none."""
+    try:
+        return str(json.loads(card.read_text(encoding="utf-8"))["encoder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LocalError(f"{card} is no head's card ({error!r}): train the head again (services.trainer.runs.train_head)") from error

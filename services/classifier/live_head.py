@@ -2,6 +2,7 @@
 the old one."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from services.classifier.decide import Neural
 from services.classifier.head import Head, Scores, Vectors, head_text, heads_in
 from shared.clock import Clock
-from shared.errors import ConfigError, PermanentError, TransientError
+from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
 from shared.logs import logger
 from shared.registry import Registry, name_of
@@ -33,7 +34,7 @@ def is_head(role: str) -> bool:
 class LiveHead:
     """`shipped` is the folder of the heads that come with Feedloop, a folder each, or of one; a ModelPublished with digest "base" goes back to them.
 
-    Without an encoder or a head the service decides by the other parts; `problem` says so.
+    Without an encoder or a head, or where one fails on a text, the service decides by the other parts; `problem` says so.
     """
 
     def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock, threads: int = 1) -> None:
@@ -41,12 +42,14 @@ class LiveHead:
         self._shipped = shipped
         self.heads: dict[str, Head] = {}  # by collection; replaced as a whole, for other threads read it
         self._problems: dict[str, str] = {}
+        self._failing: dict[str, str] = {}  # collection -> what went wrong when its head was last asked; gone once it answers again
         self._serving: dict[str, str] = {}
 
     @property
     def problem(self) -> str:
         """Why a head that should be in use is not; empty where all are."""
-        return "; ".join(self._problems[name] for name in sorted(self._problems))
+        told = [*sorted(dict(self._problems).items()), *sorted(dict(self._failing).items())]
+        return "; ".join(reason for _, reason in told)
 
     def digests(self) -> dict[str, str]:
         """Collection -> digest of the head in use."""
@@ -65,18 +68,41 @@ class LiveHead:
                 self.heads = {**self.heads, head.card.collection: head}
             except (ConfigError, PermanentError) as error:
                 self._miss(name, str(error))
+            except Exception as error:  # noqa: BLE001 as in `_ask`
+                self._miss(name, f"the head in {folder.name} fails ({type(error).__name__}: {one_line(error)})")
 
     def score(self, items: Sequence[tuple[str, str]], collection: str) -> list[Neural]:
-        """What the collection's head says of each (title, text). Blocking: a few milliseconds a text. Empty where the collection has none."""
-        head = self._of(collection)
-        if head is None:
-            return [Neural() for _ in items]
-        return [Neural(scores, head.digest) for scores in head.scores(self.encoder, [head_text(title, text) for title, text in items])]
+        """What the collection's head says of each (title, text). Blocking: a few milliseconds a text. Empty where the collection has none, and where it
+        fails: the rules' verdict must not be lost with it."""
+        head, scores = self._ask([head_text(title, text) for title, text in items], collection)
+        return [Neural(one, head.digest) if head and one else Neural() for one in scores]
 
     def compare(self, texts: Sequence[str], collection: str) -> list[Scores]:
-        """What the head says of texts as they stand, to compare them with one another. Blocking."""
+        """What the head says of texts as they stand, to compare them with one another. Blocking. Empty like `score`."""
+        return self._ask(texts, collection)[1]
+
+    def _ask(self, texts: Sequence[str], collection: str) -> tuple[Head | None, list[Scores]]:
         head = self._of(collection)
-        return [{} for _ in texts] if head is None else head.scores(self.encoder, texts)
+        if head is None:
+            return None, [{} for _ in texts]
+        speaks_for = head.card.collection
+        try:
+            scores = head.scores(self.encoder, texts)
+        except Exception as error:  # noqa: BLE001 onnxruntime and the tokenizer raise classes of their own; whatever it is, the other parts decide
+            self._fails(speaks_for, f"the head for {speaks_for} fails ({type(error).__name__}: {one_line(error)})")
+            return head, [{} for _ in texts]
+        if strange := sorted({task for one in scores for task, chances in one.items() if not all(map(math.isfinite, chances.values()))}):
+            self._fails(
+                speaks_for,
+                f"the head for {speaks_for} says what is no number of {', '.join(strange)}: publish another, or go back to the shipped one",
+            )
+        else:
+            self._failing.pop(speaks_for, None)
+        return head, scores
+
+    def _fails(self, collection: str, reason: str) -> None:
+        self._failing[collection] = reason
+        log.error("head.failing", collection=collection, reason=reason, effect="rules and the language model decide alone")
 
     async def activate(self, wanted: ModelPublished) -> ModelActivated:
         """Swap to the published head, or keep the old one and say why. Raises TransientError where the store is away: try again later."""
@@ -86,17 +112,21 @@ class LiveHead:
             agreed = await asyncio.to_thread(self._probe, head, wanted.probes)
         except OSError as error:
             raise TransientError(f"head {wanted.digest[:12]} can't be fetched now: {error}") from error
-        except (ConfigError, PermanentError) as error:
+        except TransientError:
+            raise
+        except Exception as error:  # noqa: BLE001 as in `_ask`: a head that can't answer is refused, whatever it fails with
             log.error("head.refused", role=wanted.role, digest=wanted.digest, reason=str(error), serving=self._serving.get(collection, BASE_DIGEST))
-            return self._report(wanted, "refused", str(error), agreed, began)
+            return self._report(wanted, "refused", one_line(error), agreed, began)
         self.heads = {**self.heads, collection: head}
         self._serving[collection] = wanted.digest
-        self._problems.pop(collection, None)
+        for reasons in (self._problems, self._failing):
+            reasons.pop(collection, None)
         log.info("head.live", role=wanted.role, digest=wanted.digest)
         return self._report(wanted, "active", wanted.reason, agreed, began)
 
     def _of(self, collection: str) -> Head | None:
-        return self.heads.get(collection)
+        """The head of the label set that the collection is read by: one without a set of its own has the head of `news` too."""
+        return self.heads.get(label_set(collection).collection)
 
     def _miss(self, name: str, reason: str) -> None:
         self._problems[name] = reason
@@ -116,6 +146,8 @@ class LiveHead:
         if head.card.collection != collection:
             raise PermanentError(f"it was published as {wanted.role} and speaks for the collection {head.card.collection!r}")
         self._check(head)
+        if not wanted.probes:
+            raise PermanentError("it came without known answers: nothing tells whether these are the weights that the gate judged")
         return head
 
     def _base(self, collection: str) -> Head:

@@ -1,11 +1,12 @@
-"""The trainer's HTTP routes: ask for a run, offer an adapter, roll back, look."""
+"""The trainer's HTTP routes: ask for a run, offer an adapter or a head, roll back, look."""
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.trainer.handlers import ROLE, Handlers
+from services.trainer.handlers import Handlers
+from services.trainer.run import ADAPTER
 from shared.service import Json, body
 
 
@@ -19,7 +20,7 @@ class Offer(BaseModel):
 
 
 class Rollback(BaseModel):
-    role: str = ROLE
+    role: str = ADAPTER
     reason: str = ""
 
 

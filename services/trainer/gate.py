@@ -6,8 +6,10 @@ of the difference must lie above zero, so that luck on a few items publishes not
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.trainer.heads import Figures
 from shared.events import GateCheck, GateReport
 
 CONFIDENCE = 0.95
@@ -43,29 +45,80 @@ class Evidence:
     incumbent_digest: str = "base"
 
 
+@dataclass(frozen=True)
+class HeadEvidence:
+    """What a head is judged by. `found`: what was checked when it was read; `held_out`: what people corrected; `figures` and `live`: task -> what its own
+    training measured, of the head and of the one in use."""
+
+    found: list[GateCheck]
+    held_out: list[Judged]
+    figures: Mapping[str, Figures | None]
+    live: Mapping[str, Figures | None]
+    incumbent_digest: str = "base"
+
+
 def judge(evidence: Evidence, least_held_out: int = 12, least_training: int = 20, seed: int = 20) -> GateReport:
     """The report on a candidate. All checks are made even when an early one fails, so that the report says everything that is wrong."""
     rows = evidence.held_out
-    n = len(rows)
-    before = sum(row.incumbent == row.gold for row in rows) / n if n else 0.0
-    after = sum(row.candidate == row.gold for row in rows) / n if n else 0.0
     checks = [
         GateCheck(
             name="finite weights", passed=evidence.finite, detail="every weight is a finite number" if evidence.finite else "a weight is not finite"
         ),
         _enough(evidence, least_held_out, least_training),
-        _better(rows, before, after, seed),
+        _better(rows, *_accuracies(rows), seed),
         _floors(rows),
         _diverse(rows),
         _keeps(evidence.untouched),
         GateCheck(name="known answers", passed=evidence.probes > 0, detail=f"{evidence.probes} answers recorded for the engine to repeat"),
     ]
+    return _report(checks, rows, evidence.incumbent_digest)
+
+
+def judge_head(evidence: HeadEvidence, least_held_out: int = 12, seed: int = 20) -> GateReport:
+    """The report on a head that is offered. It was not trained on corrections, so all of them are held out; with too few the figures of its own training
+    decide. One that does not fit (a failed check in `found`) can't be measured."""
+    rows, checks = evidence.held_out, list(evidence.found)
+    if all(check.passed for check in checks):
+        if len(rows) >= least_held_out:
+            checks += [_better(rows, *_accuracies(rows), seed), _floors(rows), _diverse(rows)]
+        else:
+            checks.append(_own_figures(evidence, least_held_out))
+    return _report(checks, rows, evidence.incumbent_digest)
+
+
+def _own_figures(evidence: HeadEvidence, least: int) -> GateCheck:
+    """Each task better than its commonest label, and on the mean over the tasks of the head in use no worse than that one in its own training."""
+    own, live = evidence.figures, {task: found for task, found in evidence.live.items() if found}
+    wrong = [f"{task} was not measured" for task, found in own.items() if not found]
+    wrong += [
+        f"{task} is right of {found.accuracy:.0%} of the texts, and its commonest label is of {found.majority:.0%}"
+        for task, found in own.items()
+        if found and found.accuracy is not None and found.majority is not None and found.accuracy <= found.majority
+    ]
+    means = [
+        sum(found.macro_f1 if found else 0.0 for found in part) / max(len(live), 1) for part in ([own.get(task) for task in live], live.values())
+    ]
+    if means[0] < means[1]:
+        wrong.append(f"mean macro-F1 {means[0]:.3f}, and that of the one in use {means[1]:.3f}")
+    told = "; ".join(wrong) or ", ".join(f"{task} macro-F1 {found.macro_f1:.3f}" for task, found in own.items() if found)
+    few = f"{len(evidence.held_out)} corrections are too few to judge by (at least {least}), so the figures of its own training decide"
+    return GateCheck(name="its own figures", passed=not wrong, detail=f"{few}: {told}")
+
+
+def _accuracies(rows: list[Judged]) -> tuple[float, float]:
+    """Of the incumbent and of the candidate."""
+    n = max(len(rows), 1)
+    return sum(row.incumbent == row.gold for row in rows) / n, sum(row.candidate == row.gold for row in rows) / n
+
+
+def _report(checks: list[GateCheck], rows: list[Judged], incumbent: str) -> GateReport:
+    before, after = _accuracies(rows)
     failed = [check for check in checks if not check.passed]
     return GateReport(
         passed=not failed,
         checks=checks,
-        incumbent=evidence.incumbent_digest,
-        held_out=n,
+        incumbent=incumbent,
+        held_out=len(rows),
         accuracy_incumbent=round(before, 4),
         accuracy_candidate=round(after, 4),
         refused_because="; ".join(f"{check.name}: {check.detail}" for check in failed),

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.trainer.dataset import Snapshot, effective, snapshot
-from services.trainer.run import OFFERED, Runs
+from services.trainer.heads import collection_of, is_head
+from services.trainer.run import ADAPTER, Runs
 from services.trainer.settings import Settings
 from shared import metrics
 from shared.bus import Bus
@@ -27,7 +28,6 @@ from shared.objects import ObjectStore
 from shared.taxonomy import label_set
 
 log = logger(__name__)
-ROLE = "adapter"
 
 
 class Handlers:
@@ -118,16 +118,17 @@ class Handlers:
         )
 
     async def offer(self, digest: str, reason: str) -> TrainingRequested:
-        """Have an adapter judged that was made elsewhere; it must be in the registry under the role `candidate`."""
-        await asyncio.to_thread(self.runs.registry.manifest, OFFERED, digest)  # raises PermanentError where it is not there
-        dataset = await asyncio.to_thread(self._snapshot)  # compares every text with every other
+        """Have an adapter or a neural head judged that was made elsewhere; it must be in the registry under the role `candidate`."""
+        role = await asyncio.to_thread(self.runs.offered_as, digest)  # raises PermanentError where it is not there
+        dataset = await asyncio.to_thread(self._snapshot, role)  # compares every text with every other
         ref = await asyncio.to_thread(self.store.put, dataset.model_dump_json().encode(), ".json")
-        run_id = digest_of("offer", digest, dataset.digest(), self.incumbent(ROLE))
+        run_id = digest_of("offer", digest, dataset.digest(), self.incumbent(role))
         if self._stands(run_id):
             return self.requested[run_id]
         return await self._request(
             TrainingRequested(
                 run_id=run_id,
+                role=role,
                 manifest=ref,
                 candidate_uri=digest,
                 examples=len(dataset.examples),
@@ -143,7 +144,7 @@ class Handlers:
             raise PermanentError(f"role {role!r} has nothing to roll back to")
         now = self._now()
         if live.previous == BASE_DIGEST:
-            back = ModelPublished(role=role, digest=BASE_DIGEST, base=self.runs.base, published_at=now)
+            back = ModelPublished(role=role, digest=BASE_DIGEST, base=live.base if is_head(role) else self.runs.base, published_at=now)
         else:
             back = await asyncio.to_thread(self.runs.record_of, role, live.previous)
         wanted = back.model_copy(update={"previous": live.digest, "reason": reason or f"rollback from {live.digest[:12]}", "published_at": now})
@@ -178,9 +179,28 @@ class Handlers:
         holds = (f for f in self.feedback.values() if f.kind == "retraction" or (f.task in known and f.correct in known[f.task].labels))
         return effective(holds, safety)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, role: str = ADAPTER) -> Snapshot:
+        """Of a head all is held out: it comes trained, on other texts."""
+        if is_head(role):
+            return snapshot(self._of_collection(collection_of(role)), role=role, base=self.runs.ground(role), share=1.0, recipe={})
         recipe = {"epochs": self.settings.epochs, "learning_rate": self.settings.learning_rate, "rank": self.settings.rank}
-        return snapshot(self._effective(), role=ROLE, base=self.runs.base, share=self.settings.held_out, recipe=recipe)
+        return snapshot(self._effective(), role=role, base=self.runs.base, share=self.settings.held_out, recipe=recipe)
+
+    def _of_collection(self, collection: str) -> list[FeedbackGiven]:
+        """What still holds of the texts that are read by this collection's label set, on the tasks that a head may answer."""
+        labels = label_set(collection)
+        known = {task.name: task for task in labels.asked_of("neural")}
+        holds = []
+        for item in list(self.feedback.values()):
+            try:
+                if item.kind != "retraction":  # which takes back by id, whatever it says beside
+                    known[item.task].chosen(item.correct)
+                    if label_set(item.collection).collection != collection:
+                        continue
+            except (KeyError, ValueError):  # another task, or a name or label that is none (any more): nothing to judge by
+                continue
+            holds.append(item)
+        return effective(holds)
 
     def _stands(self, run_id: str) -> bool:
         """Asked for, and not failed since."""

@@ -4,6 +4,7 @@ The result is written to the object store before any event is: after a kill -9 t
 """
 
 import asyncio
+import hashlib
 import json
 import sys
 import time
@@ -14,19 +15,33 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.trainer import heads
 from services.trainer.dataset import Snapshot
-from services.trainer.gate import Evidence, Judged, judge
+from services.trainer.gate import Evidence, HeadEvidence, Judged, judge, judge_head
 from services.trainer.settings import Settings
 from shared.child_process import die_with_parent
 from shared.clock import Clock
+from shared.encoder import Encoder
 from shared.errors import PermanentError
-from shared.events import BASE_DIGEST, GateReport, ModelPublished, Probe, TrainingFinished, TrainingProgressed, TrainingRequested
+from shared.events import (
+    BASE_DIGEST,
+    GateCheck,
+    GateReport,
+    ModelPublished,
+    Probe,
+    TrainingFinished,
+    TrainingProgressed,
+    TrainingRequested,
+    digest_of,
+)
 from shared.logs import logger
 from shared.objects import ObjectStore
 from shared.registry import Registry
+from shared.taxonomy import label_set
 
 log = logger(__name__)
-OFFERED = "candidate"  # the registry's role of adapters that are offered ready-made and not yet judged
+ADAPTER = "adapter"
+OFFERED = "candidate"  # the registry's role of adapters and heads that are offered ready-made and not yet judged
 PROGRESS_EVERY_S = 1.0
 LAST_LINES = 12
 Progress = Callable[[TrainingProgressed], Awaitable[None]]
@@ -46,6 +61,22 @@ class Runs:
 
     def __init__(self, settings: Settings, store: ObjectStore, registry: Registry, base: str, clock: Clock) -> None:
         self.settings, self.store, self.registry, self.base, self.clock = settings, store, registry, base, clock
+
+    def offered_as(self, digest: str) -> str:
+        """The role that a candidate is for: the adapter's, or that of its collection's head. Blocking. Raises PermanentError where it is not there."""
+        if heads.CARD not in self.registry.manifest(OFFERED, digest).files:
+            return ADAPTER
+        return heads.read_card(self.registry.fetch(OFFERED, digest)).role
+
+    def ground(self, role: str) -> str:
+        """What else than corrections and models a verdict hangs on: the base, or for a head the encoder, the label set and the shipped head. Where it
+        changes, the same offer is another question. Blocking. Raises ConfigError where there is no encoder."""
+        if not heads.is_head(role):
+            return self.base
+        collection = heads.collection_of(role)
+        shipped = heads.shipped(self.settings.head, collection)
+        files = [hashlib.sha256((shipped / name).read_bytes()).hexdigest() for name in (heads.CARD, heads.GRAPH)] if shipped else []
+        return digest_of(Encoder(self.settings.encoder).digest, label_set(collection).model_dump_json(), *files)
 
     def known(self, run_id: str) -> Result | None:
         """The result of a run that has been carried out."""
@@ -77,14 +108,27 @@ class Runs:
         out = self.settings.work / request.run_id
         out.mkdir(parents=True, exist_ok=True)
         (out / "snapshot.json").write_text(snapshot.model_dump_json())
-        argv = [sys.executable, "-m", "services.trainer.runs.train_adapter"]
-        argv += ["--snapshot", str(out / "snapshot.json"), "--base", self.settings.model, "--out", str(out), "--threads", str(self.settings.threads)]
-        if incumbent != BASE_DIGEST:
-            argv += ["--incumbent", str(await asyncio.to_thread(self.registry.fetch, "adapter", incumbent))]
-        if request.candidate_uri:
-            argv += ["--candidate", str(await asyncio.to_thread(self.registry.fetch, OFFERED, request.candidate_uri))]
+        argv = await asyncio.to_thread(self._argv, request, incumbent)
+        argv = [sys.executable, *argv, "--snapshot", str(out / "snapshot.json"), "--out", str(out), "--threads", str(self.settings.threads)]
         await self._watch(argv, request.run_id, progress)
         return json.loads((out / "judgement.json").read_text()), snapshot
+
+    def _argv(self, request: TrainingRequested, incumbent: str) -> list[str]:
+        """The program that carries the request out, and what it is to read. Blocking: fetches models."""
+        if heads.is_head(request.role):
+            argv = ["-m", "services.trainer.runs.judge_head", "--encoder", str(self.settings.encoder)]
+            argv += ["--labels", str(self.settings.labels)] if self.settings.labels else []
+        else:
+            argv = ["-m", "services.trainer.runs.train_adapter", "--base", self.settings.model]
+        live: Path | None = None
+        if incumbent != BASE_DIGEST:
+            live = self.registry.fetch(request.role, incumbent)
+        elif heads.is_head(request.role):
+            live = heads.shipped(self.settings.head, heads.collection_of(request.role))
+        argv += ["--incumbent", str(live)] if live else []
+        if request.candidate_uri:
+            argv += ["--candidate", str(self.registry.fetch(OFFERED, request.candidate_uri))]
+        return argv
 
     async def _watch(self, argv: list[str], run_id: str, progress: Progress) -> None:
         """Start the run and pass its progress on. Raises PermanentError with its last words where it fails or takes too long."""
@@ -120,8 +164,15 @@ class Runs:
             raise PermanentError(f"the run ended with {code}: {' | '.join(last_words)[-400:]}")
 
     def _judge(self, judgement: dict[str, Any], request: TrainingRequested, incumbent: str) -> GateReport:
+        held_out = [Judged(row["gold"], row["incumbent"], row["candidate"], row["task"]) for row in judgement["held_out"]]
+        if heads.is_head(request.role):
+            found = [GateCheck.model_validate(check) for check in judgement["checks"]]
+            own, live = (
+                {task: heads.Figures.model_validate(f) if f else None for task, f in judgement[part].items()} for part in ("figures", "live")
+            )
+            return judge_head(HeadEvidence(found, held_out, own, live, incumbent), self.settings.least_held_out)
         evidence = Evidence(
-            held_out=[Judged(row["gold"], row["incumbent"], row["candidate"], row["task"]) for row in judgement["held_out"]],
+            held_out=held_out,
             untouched=[(before, after) for before, after in judgement["untouched"]],
             training_examples=judgement["training_examples"],
             finite=judgement["finite"],
@@ -133,12 +184,13 @@ class Runs:
 
     def _publish(self, request: TrainingRequested, snapshot: Snapshot, report: GateReport, judgement: dict[str, Any], incumbent: str) -> Result:
         facts = {"run_id": request.run_id, "report": report.model_dump(), "recipe": snapshot.recipe, "examples": len(snapshot.examples)}
-        manifest = self.registry.publish(Path(judgement["adapter"]), request.role, self.base, facts)
+        folder, base = (judgement["head"], judgement["base"]) if heads.is_head(request.role) else (judgement["adapter"], self.base)
+        manifest = self.registry.publish(Path(folder), request.role, base, facts)
         published = ModelPublished(
             role=request.role,
             digest=manifest.digest,
             uri=f"models/{request.role}/{manifest.digest}",
-            base=self.base,
+            base=base,
             run_id=request.run_id,
             report=report,
             probes=[Probe.model_validate(probe) for probe in judgement["probes"]],

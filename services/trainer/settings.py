@@ -11,7 +11,9 @@ class Settings(ServiceSettings):
     """FEEDLOOP_MODEL and the rest; see docs/operations.md for the table."""
 
     model: str = Field(default="deploy/model", description="the base model to train adapters on: a folder or a hub id; the one the engine serves")
-    models_cache: Path = Field(default=Path("build/models"), description="where adapters are fetched to")
+    models_cache: Path = Field(default=Path("build/models"), description="where adapters and heads are fetched to")
+    encoder: Path = Field(default=Path("build/encoder"), description="folder of the sentence encoder, to judge neural heads that are offered")
+    head: Path = Field(default=Path("deploy/model/heads"), description="the heads that come with Feedloop, a folder each, or one")
     work: Path = Field(default=Path("build/runs"), description="scratch folder of the runs")
     train_after: int = Field(default=40, ge=1, description="corrections not yet trained on that start a run by themselves")
     train_wait_s: float = Field(default=20.0, ge=0, description="how long it must have been quiet before such a run starts")

@@ -64,6 +64,8 @@ class PreparedRuns(Runs):
     started: list[list[str]]
 
     async def _watch(self, argv: list[str], run_id: str, progress: Progress) -> None:
+        if "services.trainer.runs.judge_head" in argv:  # a few seconds: nothing needs preparing
+            return await super()._watch(argv, run_id, progress)
         type(self).started.append(argv)
         await progress(TrainingProgressed(run_id=run_id, phase="training", step=1, steps=1, loss=0.5, at=self.clock()))
         out = Path(argv[argv.index("--out") + 1])
@@ -80,6 +82,8 @@ class World:
         self.services: dict[str, Service] = {}
         self._stacks: dict[str, AsyncExitStack] = {}
         self.objects = str(folder / "objects")
+        # no head: rules and the language model decide, so that verdicts here do not hang on weights; a test may name both
+        self.encoder = self.heads = folder / "absent"
         self.model = folder / "model"
         self.model.mkdir()
         (self.model / "config.json").write_text("{}")
@@ -139,8 +143,7 @@ class World:
         )
 
     def _classifier(self) -> Service:
-        absent = self.folder / "absent"  # no head: rules and the language model decide, so that verdicts here do not hang on weights
-        return classifier.build(ClassifierSettings(objects=self.objects, encoder=absent, head=absent, models_cache=self.folder / "heads"))
+        return classifier.build(ClassifierSettings(objects=self.objects, encoder=self.encoder, head=self.heads, models_cache=self.folder / "heads"))
 
     def _retriever(self) -> Service:
         return retriever.build(RetrieverSettings(objects=self.objects, encoder=ENCODER, QDRANT_PATH=self.folder / "qdrant"))
@@ -155,6 +158,8 @@ class World:
                 objects=self.objects,
                 models_cache=self.folder / "trained",
                 work=self.folder / "runs",
+                encoder=self.encoder,
+                head=self.heads,
                 train_after=TRAIN_AFTER,
                 train_wait_s=0.05,
             )

@@ -235,6 +235,7 @@ async def test_a_head_that_fails_keeps_the_old_one_and_says_why(live: LiveHead, 
     ranked = registry.publish(other_head(tmp_path / "f", kinds={"category": "ordinal"}), ROLE, "minilm").digest
     for event, says in [
         (published(wrong, ("ab", "culture"), ("abc", "culture")), "only 1 of 2 known answers"),
+        (published(wrong), "it came without known answers"),
         (published(foreign), "no label 'gossip'"),
         (published(strange), "was trained on the encoder ffffffffffff"),
         (published(astray, role=role_of("wellbeing")), "speaks for the collection 'news'"),

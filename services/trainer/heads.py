@@ -1,0 +1,190 @@
+"""A neural head as the gate reads it: its card, whether it fits, and what it says of texts. No torch.
+
+The two files are those that services.classifier.head puts in use; services never import one another, so the graph is read here by itself.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from shared.encoder import Encoder, Read
+from shared.errors import PermanentError, one_line
+from shared.events import Probe
+from shared.taxonomy import NOTHING, LabelSet
+
+ROLE = "head-"
+GRAPH, CARD = "head.onnx", "head.json"
+READ_CHARS = 1000  # of headline and text together, as in use
+MOST_BYTES = {GRAPH: 64 * 1024 * 1024, CARD: 1024 * 1024}
+MOST_PROBES, PROBE_CHARS = 32, 4000  # of one as JSON: they travel in an event
+Scores = dict[str, dict[str, float]]  # task -> label -> probability
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def is_head(role: str) -> bool:
+    return role.startswith(ROLE)
+
+
+def collection_of(role: str) -> str:
+    """The collection that a head's role names."""
+    return role.removeprefix(ROLE)
+
+
+class Figures(BaseModel):
+    """What train_head measured of a task, on texts that were not trained on; `accuracy` and `majority`, the share of the commonest label, not of a multi
+    task."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    macro_f1: Share
+    accuracy: Share | None = None
+    majority: Share | None = None
+
+
+class Card(BaseModel):
+    """head.json. The collection becomes part of a role and of names in the object store, so it must be a name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[2]
+    collection: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
+    reads: Literal["pooled", "tokens", "embedded"]
+    encoder: str
+    tasks: dict[str, list[str]] = Field(min_length=1)
+    kinds: dict[str, str]
+    figures: dict[str, Figures] = {}
+    probes: list[Probe] = Field(default=[], max_length=MOST_PROBES)
+
+    @field_validator("probes")
+    @classmethod
+    def _are_short(cls, probes: list[Probe]) -> list[Probe]:
+        if any(len(probe.model_dump_json()) > PROBE_CHARS for probe in probes):
+            raise ValueError(f"a known answer is longer than {PROBE_CHARS} characters")
+        return probes
+
+    @property
+    def role(self) -> str:
+        return f"{ROLE}{self.collection}"
+
+
+def read_card(folder: Path) -> Card:
+    """Raises PermanentError naming what is wrong with head.json."""
+    try:
+        return Card.model_validate_json(_bytes(folder / CARD))
+    except ValidationError as error:
+        raise PermanentError(f"{CARD}: {one_line(error)}: train the head again (services.trainer.runs.train_head)") from error
+
+
+def shipped(folder: Path, collection: str) -> Path | None:
+    """Where the collection's head that comes with Feedloop lies; `folder` holds one head, or a folder for each (FEEDLOOP_HEAD). One that can't be read is
+    none: the classifier tells of it, and goes without."""
+    for one in [folder] if (folder / CARD).exists() else [path.parent for path in sorted(folder.glob(f"*/{CARD}"))]:
+        try:
+            if read_card(one).collection == collection and (one / GRAPH).is_file():
+                return one
+        except PermanentError:
+            continue
+    return None
+
+
+def head_text(title: str, text: str) -> str:
+    """What a head reads of a document, as in use and in training."""
+    headline = title.strip()
+    joint = " " if not headline or headline[-1] in ".!?" else ". "
+    return f"{headline}{joint}{text.strip()}".strip()[:READ_CHARS]
+
+
+class Head:
+    """A head that can be asked. Raises PermanentError, naming what is wrong, where the graph is none or does not do what the card says."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        import onnxruntime
+
+        self.card = read_card(folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 4  # what is wrong with a graph is said by the error
+        try:
+            self._session = onnxruntime.InferenceSession(_bytes(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+        except PermanentError:
+            raise
+        except Exception as error:  # onnxruntime raises classes of its own
+            raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
+
+    def fits(self, encoder: str, labels: LabelSet) -> None:
+        """Raises PermanentError where it was trained on another encoder, or for tasks or labels that the label set does not have."""
+        card = self.card
+        if labels.collection != card.collection:
+            raise PermanentError(f"it speaks for the collection {card.collection!r}, which has no label set")
+        if card.encoder != encoder:
+            raise PermanentError(
+                f"it was trained on the encoder {card.encoder[:12]}, and the one in use is {encoder[:12]}: train it again on this one, "
+                "or export the encoder again (`make setup`)"
+            )
+        for task, names in card.tasks.items():
+            if task not in labels.tasks or "neural" not in labels.tasks[task].parts:
+                raise PermanentError(f"it speaks of the task {task!r}, which is none that a head of {card.collection!r} is asked")
+            if card.kinds.get(task) != labels.tasks[task].kind:
+                raise PermanentError(
+                    f"task {task!r} is {labels.tasks[task].kind} in the label set, and {card.kinds.get(task, 'nothing')} to the head"
+                )
+            if strange := [name for name in names if name not in labels.tasks[task].labels]:
+                raise PermanentError(f"it says {strange[0]!r} of the task {task!r}, which has no such label")
+            if len(set(names)) != len(names) or len(names) < (1 if card.kinds[task] == "multi" else 2):
+                raise PermanentError(f"task {task!r} needs two different labels at least")
+
+    def scores(self, read: Read) -> list[Scores]:
+        """What it says of one batch. Raises PermanentError where that is no probability of each label."""
+        card = self.card
+        feed = {card.reads: getattr(read, card.reads)} | ({} if card.reads == "pooled" else {"mask": read.mask})
+        try:
+            answers = self._session.run([f"says.{task}" for task in card.tasks], feed)
+        except Exception as error:  # names, types and shapes that don't fit, in classes of onnxruntime's own
+            raise PermanentError(f"{GRAPH} does not do what {CARD} says: {one_line(error)}") from error
+        found: list[Scores] = [{} for _ in read.places]
+        for (task, labels), chances in zip(card.tasks.items(), answers, strict=True):
+            if chances.shape != (len(found), len(labels)) or not _are_chances(chances, card.kinds[task] == "multi"):
+                raise PermanentError(f"{GRAPH} gives no probabilities for the {len(labels)} labels of the task {task!r}")
+            for one, row in zip(found, chances.tolist(), strict=True):
+                one[task] = dict(zip(labels, row, strict=True))
+        return found
+
+
+def _are_chances(chances: Any, several: bool) -> bool:
+    import numpy as np  # the service itself can do without
+
+    sound = bool(np.isfinite(chances).all()) and chances.min(initial=0) >= 0 and chances.max(initial=0) <= 1.0001
+    return sound and (several or bool(np.allclose(chances.sum(axis=1), 1, atol=1e-3)))
+
+
+def ask(head: Head, encoder: Encoder, texts: Sequence[str]) -> list[Scores]:
+    """What the head says of each text. Blocking. Raises PermanentError like `scores`."""
+    found: list[Scores] = [{} for _ in texts]
+    for read in encoder.read(texts):
+        for place, scores in zip(read.places, head.scores(read), strict=True):
+            found[place] = scores
+    return found
+
+
+def likeliest(scores: Scores, task: str) -> str:
+    """The label with the highest probability, as a replica asks known answers; empty where the head does not speak of the task."""
+    return max(scores[task], key=scores[task].__getitem__) if scores.get(task) else ""
+
+
+def answer(scores: Scores, task: str, labels: LabelSet) -> str:
+    """As a person writes it: a label, or of a multi task those that hold, between commas. Empty where the head does not speak of the task."""
+    if labels.tasks[task].kind != "multi" or task not in scores:
+        return likeliest(scores, task)
+    said = [name for name in labels.tasks[task].labels if scores[task].get(name, 0) >= labels.tasks[task].threshold]
+    return ",".join(said) or NOTHING
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES[path.name]:
+            raise PermanentError(f"{path.name} is larger than {MOST_BYTES[path.name] >> 20} MB: that is no head")
+        return path.read_bytes()
+    except OSError as error:
+        raise PermanentError(f"no head in {path.parent.name}: {error.strerror}: {path.name}") from error
