@@ -1,8 +1,10 @@
-"""HTTP: classify a text on the spot, and see which rules and which head are in force."""
+"""HTTP: classify a text on the spot, and see which rules and which head are in force. /openapi.json describes it, out of the models below."""
 
 import asyncio
+from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +13,9 @@ from starlette.routing import BaseRoute, Route
 from services.classifier.decide import Decider, Neural
 from services.classifier.live_head import LiveHead
 from services.classifier.mattered import mattered
+from services.classifier.rule_desk import PublishRequest
+from shared import taxonomy
+from shared.events import Decision
 from shared.service import Json, body
 
 MOST_ITEMS = 256
@@ -37,6 +42,59 @@ class ClassifyRequest(BaseModel):
         return self
 
 
+class Classified(BaseModel):
+    """The verdict on one text. `safety` names the tasks that say a safety label; a digest is empty where that part is missing."""
+
+    decision: dict[str, Decision]
+    rules_digest: str
+    head_digest: str
+    fusion_digest: str
+    safety: list[str]
+    collection: str
+
+
+class ManyClassified(BaseModel):
+    """In the order given."""
+
+    items: list[Classified]
+
+
+class Parts(BaseModel):
+    """`digests` by collection; `problem` says why one that should be in use is not."""
+
+    digests: dict[str, str]
+    problem: str
+
+
+class RulesInForce(BaseModel):
+    """`source` is `folder`, or the digest of what was published. `problems`: why the newest edit is not in force. `warnings`: what a person should look at;
+    safety rules that were dropped stand first, as long as they are."""
+
+    digest: str
+    count: int
+    source: str
+    problems: list[str]
+    warnings: list[str]
+    expired: list[str]
+    head: Parts
+    fusion: Parts
+
+
+class Announced(BaseModel):
+    """Each replica takes the rules when it reads the topic."""
+
+    digest: str
+    count: int
+    previous: str
+    warnings: list[str]
+
+
+class Problem(BaseModel):
+    """What is wrong, in one line."""
+
+    error: str
+
+
 class Api:
     """The routes of the classifier."""
 
@@ -44,24 +102,26 @@ class Api:
         self.decider, self.head = decider, head
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/api/classify", self.classify, methods=["POST"]), Route("/api/rules", self.rules)]
+        return [Route("/api/classify", self.classify, methods=["POST"]), Route("/api/rules", self.rules), Route("/openapi.json", self.described)]
 
     async def classify(self, request: Request) -> Response:
-        """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules and head.
-        With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names the tasks that say a safety label."""
+        """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules, head and
+        the corrections that people gave on the same text. With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names the tasks that say a safety label."""
         asked = await body(request, ClassifyRequest)
         explain = request.query_params.get("explain", "") not in ("", "0", "false")
         items = asked.items or [Item(text=asked.text or "", title=asked.title)]
         if explain and len(items) > MOST_EXPLAINED:
             raise HTTPException(422, f"items: at most {MOST_EXPLAINED} at once with explain, and these are {len(items)}")
+        if self.decider.labels(asked.collection).collection != asked.collection:  # who names one wants its labels, and not those of another
+            raise HTTPException(422, f"collection: there is no label set {asked.collection!r}; there are {', '.join(taxonomy.known())}")
         results = await asyncio.to_thread(self._classify, items, asked.collection, explain)
-        return Json({"items": results} if asked.items else results[0])
+        return Json(ManyClassified(items=results) if asked.items else results[0])
 
-    def _classify(self, items: list[Item], collection: str, explain: bool) -> list[dict[str, object]]:
+    def _classify(self, items: list[Item], collection: str, explain: bool) -> list[Classified]:
         scored = self.head.score([(item.title, item.text) for item in items], collection)
         return [self._one(item, collection, neural, explain) for item, neural in zip(items, scored, strict=True)]
 
-    def _one(self, item: Item, collection: str, neural: Neural, explain: bool) -> dict[str, object]:
+    def _one(self, item: Item, collection: str, neural: Neural, explain: bool) -> Classified:
         verdict = self.decider.text(item.title, item.text, collection, neural)
         decision = verdict.decision
         if explain:
@@ -69,20 +129,77 @@ class Api:
             decision = {task: one.model_copy(update={"mattered": spans.get(task, [])}) for task, one in decision.items()}
         labels = self.decider.labels(collection)
         grave = [task for task, one in decision.items() if any(labels.tasks[task].severity(label) for label in one.labels or [one.label])]
-        return {**vars(verdict), "decision": decision, "safety": grave, "collection": labels.collection}
+        return Classified(
+            decision=decision,
+            rules_digest=verdict.rules_digest,
+            head_digest=verdict.head_digest,
+            fusion_digest=verdict.fusion_digest,
+            safety=grave,
+            collection=labels.collection,
+        )
 
     async def rules(self, _: Request) -> Response:
         """What is in force, and why the newest edit is not, where it is not."""
         book = self.decider.rulebook
         return Json(
-            {
-                "digest": book.rules.digest,
-                "count": len(book.rules),
-                "source": book.source,
-                "problems": [book.problem] if book.problem else [],
-                "warnings": book.rules.warnings,
-                "expired": book.rules.expired(),
-                "head": {"digests": self.head.digests(), "problem": self.head.problem},
-                "fusion": {"digests": self.decider.fusions.digests(), "problem": self.decider.fusions.problem},
-            }
+            RulesInForce(
+                digest=book.rules.digest,
+                count=len(book.rules),
+                source=book.source,
+                problems=[book.problem] if book.problem else [],
+                warnings=book.warnings,
+                expired=book.rules.expired(),
+                head=Parts(digests=self.head.digests(), problem=self.head.problem),
+                fusion=Parts(digests=self.decider.fusions.digests(), problem=self.decider.fusions.problem),
+            )
         )
+
+    async def described(self, _: Request) -> Response:
+        """This interface as an OpenAPI 3.1 document."""
+        return Json(described())
+
+
+def described() -> dict[str, Any]:
+    """The OpenAPI document: paths, and the schemas of the models that the routes take and give."""
+    given = (ClassifyRequest, PublishRequest)
+    answers = (Classified, ManyClassified, RulesInForce, Announced, Problem)
+    models = [*((model, "validation") for model in given), *((model, "serialization") for model in answers)]
+    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+
+    def holds(about: str, *models: type[BaseModel]) -> dict[str, Any]:
+        refs = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+        return {"description": about, "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}}}
+
+    wrong = {
+        str(status): holds(about, Problem)
+        for status, about in ((401, "the access token is missing or wrong"), (422, "what was sent is not understood"), (503, "something is away"))
+    }
+    explain = {"name": "explain", "in": "query", "schema": {"type": "string"}, "description": "1: the words that mattered to the head"}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Feedloop classifier",
+            "version": "1",
+            "description": "Verdicts on texts. They sort texts for a person; they are no diagnosis.",
+        },
+        "security": [{"token": []}],
+        "paths": {
+            "/api/classify": {
+                "post": {
+                    "summary": f"Classify one text, or up to {MOST_ITEMS} ({MOST_EXPLAINED} with explain)",
+                    "parameters": [explain],
+                    "requestBody": {"required": True, **holds("one text, or many", ClassifyRequest)},
+                    "responses": {"200": holds("the verdict, or the verdicts in the order given", Classified, ManyClassified), **wrong},
+                }
+            },
+            "/api/rules": {
+                "get": {"summary": "What is in force", "responses": {"200": holds("rules, heads, learned weights", RulesInForce), **wrong}},
+                "post": {
+                    "summary": "Put rules in force in every replica",
+                    "requestBody": {"required": True, **holds("the files, all of them", PublishRequest)},
+                    "responses": {"202": holds("announced", Announced), "400": holds("the rules are refused, whole", Problem), **wrong},
+                },
+            },
+        },
+        "components": {"schemas": schemas["$defs"], "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }

@@ -33,7 +33,7 @@ def build(settings: Settings) -> Service:
         utc_now,
         settings.encoder_threads,
     )
-    book = RuleBook(settings.rules, label_set)
+    book = RuleBook(settings.rules, label_set, drop_safety_rules=settings.drop_safety_rules)
     desk = RuleDesk(book, store, bus, utc_now)
     decider = Decider(book, Overlay(), label_set, Fusions(settings.fusion))
     handlers = Handlers(decider, head, bus)
@@ -52,6 +52,6 @@ def build(settings: Settings) -> Service:
         settings,
         bus,
         routes=[*Api(decider, head).routes(), *desk.routes()],
-        background=[handlers.keep_head, handlers.keep_rules],
+        background=[handlers.keep_head, handlers.keep_rules, desk.keep_announced],
         prepare=prepare,
     )

@@ -9,12 +9,12 @@ from datetime import datetime
 
 from services.classifier.calibration import Fusions, calibration
 from services.classifier.fusion import Correction, decide
-from services.classifier.overlay import Overlay
+from services.classifier.overlay import Bare, Overlay
 from services.classifier.rulebook import RuleBook
 from services.classifier.rules import RuleSet
 from shared.events import Decision, DocumentClassified, DocumentEnriched, DocumentIngested, LabelScore, Stage
 from shared.pooling import FusionFile
-from shared.taxonomy import LabelSet
+from shared.taxonomy import LabelSet, Task
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,10 @@ class Decider:
         )
 
     def text(self, title: str, text: str, collection: str, neural: Neural) -> Verdict:
-        """The decisions on a bare text, by rules and head; no correction is looked up."""
+        """The decisions on a bare text, by rules, head, and the corrections of this text or of one that tells the same."""
         rules, fusion = self.rulebook.rules, self.fusions.of(self.labels(collection).collection)
-        decision = self._decide(rules, fusion, title, text, collection, _Voices(neural, {}, {"neural": neural.digest}), {})
+        corrections = self.overlay.corrections(Bare(title, text, collection))
+        decision = self._decide(rules, fusion, title, text, collection, _Voices(neural, {}, {"neural": neural.digest}), corrections)
         return Verdict(decision, rules.digest, neural.digest, fusion.digest if fusion else "")
 
     def _decide(
@@ -95,18 +96,34 @@ class Decider:
         """`at` decides which rules are in force, if not given now: a document's own time, so that a replay finds the same ones."""
         labels = self.labels(collection)
         hits = rules.hits(title, text, labels, at)
-        decided = {
-            name: decide(
-                task,
-                hits,
-                corrections.get(name),
-                voices.verdict.get(name),
-                voices.neural.scores.get(name),
-                calibration(fusion, labels, name, voices.digests),
-            )
-            for name, task in labels.tasks.items()
-        }
+
+        def one(name: str, task: Task, correction: Correction | None) -> Decision | None:
+            weights = calibration(fusion, labels, name, voices.digests)
+            return decide(task, hits, correction, voices.verdict.get(name), voices.neural.scores.get(name), weights)
+
+        decided = {}
+        for name, task in labels.tasks.items():
+            correction = corrections.get(name)
+            decided[name] = one(name, task, correction)
+            if correction and task.safety_labels and not correction.of_this:
+                decided[name] = _graver(task, decided[name], one(name, task, None), correction)
         return {name: decision for name, decision in decided.items() if decision}
+
+
+def _graver(task: Task, corrected: Decision | None, without: Decision | None, correction: Correction) -> Decision | None:
+    """The corrected decision, unless it would take back a safety label because of what a person said of another text: alike is not the same."""
+    if without is None or corrected is None:
+        return corrected or without
+    after, before = ([label for label in one.labels or [one.label] if task.severity(label)] for one in (corrected, without))
+    if task.kind == "multi":
+        lowers = not set(before) <= set(after)
+    else:
+        lowers = max(map(task.severity, before), default=0) > max(map(task.severity, after), default=0)
+    if not lowers:
+        return corrected
+    return without.model_copy(
+        update={"reasons": [*without.reasons, f"{correction.reason()}: not followed, only one of this very text lowers a safety label"]}
+    )
 
 
 def _reading(document: DocumentIngested) -> tuple[dict[str, LabelScore], datetime, Stage]:

@@ -9,7 +9,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 _QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'", "′": "'", "＇": "'", "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"'}
@@ -26,6 +26,7 @@ LOOKALIKES = str.maketrans(
 _LOOKALIKE = re.compile(f"[{''.join(map(chr, LOOKALIKES))}]")
 LONGEST_WORD = 80  # characters; what is longer is no word, and is neither remembered nor respelled
 _WORD = re.compile(r"\S+")
+_LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Folded:
     starts: Sequence[int]
     places: Sequence[tuple[int, int]]
     most_single: int = 0  # single characters that stand one after another, at most: three may be a spaced-out word
+    breaks: Sequence[int] = ()  # where a space of `text` was a line break: phrases are found across it, but a sentence ends there
+
+    @cached_property
+    def lines(self) -> str:
+        """`text`, letter by letter the same, with \\n where a line ended."""
+        parts, last = [], 0
+        for place in self.breaks:
+            parts += [self.text[last:place], "\n"]
+            last = place + 1
+        return "".join([*parts, self.text[last:]])
 
     def written(self, start: int, end: int) -> tuple[int, int]:
         """Where the words of text[start:end] stand in what was given, whole words with what is attached to them."""
@@ -46,9 +57,10 @@ class Folded:
 
 
 def read(given: str, word: Callable[[str], str], known: Mapping[str, str]) -> Folded:
-    """The text word by word, each as `known` has it or else turned by `word`, with single spaces, and \\n between paragraphs."""
+    """The text word by word, each as `known` has it or else turned by `word`, with single spaces, and \\n between paragraphs; `breaks` tells the
+    lines."""
     pieces: list[str] = []
-    starts, places, length, last, single, most = [], [], 0, 0, 0, 0
+    starts, places, breaks, length, last, single, most = [], [], [], 0, 0, 0, 0
     for found in _WORD.finditer(given):
         raw = found[0]
         turned = known.get(raw)
@@ -57,7 +69,10 @@ def read(given: str, word: Callable[[str], str], known: Mapping[str, str]) -> Fo
         if not turned:
             continue
         if pieces:
-            pieces.append("\n" if given.count("\n", last, found.start()) > 1 else " ")
+            lines = len(_LINE_BREAK.findall(given, last, found.start()))
+            pieces.append("\n" if lines > 1 else " ")
+            if lines == 1:
+                breaks.append(length)
             length += 1
         pieces.append(turned)
         starts.append(length)
@@ -66,7 +81,7 @@ def read(given: str, word: Callable[[str], str], known: Mapping[str, str]) -> Fo
         last = found.end()
         single = single + 1 if len(turned) == 1 or (len(turned) == 2 and turned[1] in ".,-_*") else 0
         most = max(most, single)
-    return Folded("".join(pieces), starts, places, most)
+    return Folded("".join(pieces), starts, places, most, breaks)
 
 
 def fold(text: str) -> str:

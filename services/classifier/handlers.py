@@ -14,6 +14,7 @@ from shared.logs import logger
 
 log = logger(__name__)
 LOOK_EVERY_S = 2.0  # how often the rule files are looked at
+HEAD_WAIT_S = 30.0  # how long verdicts wait, after a start, for the head that was live: an object store may hang
 
 
 class Handlers:
@@ -21,7 +22,7 @@ class Handlers:
 
     def __init__(self, decider: Decider, head: LiveHead, bus: Bus) -> None:
         self.decider, self.head, self.bus = decider, head, bus
-        self.ready = asyncio.Event()  # the overlay has caught up, and the head that was live is live again
+        self.ready = asyncio.Event()  # the overlay has caught up, and the head that was live is live again, or was waited for long enough
         self._wanted: dict[str, ModelPublished] = {}  # by role: what is yet to be brought about
         self._changed = asyncio.Event()
 
@@ -57,6 +58,7 @@ class Handlers:
     async def keep_head(self) -> None:
         """Catch up, bring about the wanted heads, report each. Runs as long as the service."""
         await self.bus.caught_up()
+        asyncio.get_running_loop().call_later(HEAD_WAIT_S, self.ready.set)
         while True:
             self._changed.clear()
             for role in sorted(self._wanted):

@@ -5,6 +5,8 @@ tells which of them are worth running (services.classifier.literals). Both match
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import merge
 
 import ahocorasick
 import re2
@@ -13,7 +15,7 @@ from services.classifier.literals import literals
 from shared.errors import ConfigError
 
 Span = tuple[int, int]
-MOST_SPANS = 2_000  # places in one text at which one rule is looked at
+LONGEST_MATCH = 4_000  # bytes that a pattern may match: so every search ends soon, and all of them together are linear in the text
 MOST_PATTERN = 4_000  # characters
 # Letters and digits in a few ranges: the exact classes (\pL, \pN) would make each compiled pattern many times as large. Signs, arrows and emoji are none.
 _NO_WORD = r"[^0-9A-Za-z_\x{AA}\x{B5}\x{BA}\x{C0}-\x{1FFF}\x{2C00}-\x{2DFF}\x{3005}-\x{3007}\x{3021}-\x{D7FF}\x{F900}-\x{FFDC}]"
@@ -35,25 +37,38 @@ class Pattern:
             raise ConfigError(_refusal(error)) from error
         if alone.search("") or alone.fullmatch(" "):
             raise ConfigError("the pattern matches the empty text, so it would hit everywhere")
-        self.literals = literals(pattern)
+        self.text, self.literals = pattern, literals(pattern)
 
     def find(self, text: str) -> Iterator[Span]:
-        """Where it matches, from left to right without overlap, MOST_SPANS times at most. Linear in the text for each match."""
+        """Where it matches, from left to right without overlap, one by one as they are asked for. Linear in the text, whatever the pattern."""
         raw = text.encode()
         at, chars, counted = 0, 0, 0
-        for _ in range(MOST_SPANS):
-            found = self._wrapped.search(raw, at)
+        while at < len(raw):
+            found = self._wrapped.search(raw, at, min(at + 2 * LONGEST_MATCH, len(raw)))
             if not found:
-                return
-            start, end = found.span(1)
-            if end <= start:
-                return
-            # bytes into characters, counting on from the last match
-            chars += len(raw[counted:start].decode())
-            first = chars
-            chars += len(raw[start:end].decode())
-            counted = at = end
-            yield first, chars
+                at = _begin_of_character(raw, at + LONGEST_MATCH)
+            elif found.start() > at + LONGEST_MATCH:
+                at = found.start()  # what begins late in the window may have been cut short at its end
+            else:
+                start, end = found.span(1)
+                if end <= start:
+                    return
+                # bytes into characters, counting on from the last match
+                chars += len(raw[counted:start].decode())
+                first = chars
+                chars += len(raw[start:end].decode())
+                counted = at = end
+                yield first, chars
+
+
+def _begin_of_character(raw: bytes, at: int) -> int:
+    """The place of the UTF-8 character before `at`: a word boundary is seen in it. The end where `at` is past it."""
+    if at >= len(raw):
+        return len(raw)
+    at -= 1
+    while raw[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
 
 
 def _refusal(error: Exception) -> str:
@@ -62,44 +77,75 @@ def _refusal(error: Exception) -> str:
     return f"the pattern is not a regular expression of RE2 ({said}): {why if 'perl' in said or 'escape' in said else 'see its syntax page'}"
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the words of one rule stand in a text, in order of place, found as they are asked for. `key` is equal for rules with the same places."""
+
+    key: tuple[str, ...]
+    phrases: Sequence[Sequence[Span]]
+    pattern: Pattern | None
+    text: str
+
+    def __iter__(self) -> Iterator[Span]:
+        last = None
+        for span in merge(*self.phrases, self.pattern.find(self.text) if self.pattern else ()):
+            if span != last:
+                yield span
+            last = span
+
+
 class Finder:
     """Finds which of many rules have their words in a text. Each rule has folded phrases, a pattern, or both."""
 
     def __init__(self, rules: Sequence[tuple[Iterable[str], Pattern | None]]) -> None:
         self._automaton = ahocorasick.Automaton()
-        # what a literal stands for: the phrase's length, the rules that look for it, and the rules whose pattern it announces
-        values: dict[str, tuple[str, list[int], list[int]]] = {}
+        self._by_phrase: dict[str, list[int]] = {}
+        self._by_literal: dict[str, list[int]] = {}  # what announces a pattern -> its rules
         self._patterns: dict[int, Pattern] = {}
         self.always: list[int] = []  # rules whose pattern nothing announces: they are run on every text
         for number, (phrases, pattern) in enumerate(rules):
             for phrase in set(phrases):
-                values.setdefault(phrase, (phrase, [], []))[1].append(number)
+                self._by_phrase.setdefault(phrase, []).append(number)
             if pattern:
                 self._patterns[number] = pattern
                 if pattern.literals is None:
                     self.always.append(number)
                 for literal in pattern.literals or ():
-                    values.setdefault(literal, (literal, [], []))[2].append(number)
-        for literal, value in values.items():
-            self._automaton.add_word(literal, value)
-        if values:
+                    self._by_literal.setdefault(literal, []).append(number)
+        for literal in {**self._by_phrase, **self._by_literal}:
+            self._automaton.add_word(literal, (literal, literal in self._by_phrase))
+        if len(self._automaton):
             self._automaton.make_automaton()
 
-    def find(self, text: str) -> Mapping[int, list[Span]]:
-        """Number of a rule -> where its words stand in the folded text, in order of place."""
-        spans: dict[int, list[Span]] = {}
-        announced = set(self.always)
-        for last, (phrase, by_phrase, by_pattern) in self._automaton.iter(text) if len(self._automaton) else ():
-            announced.update(by_pattern)
-            if by_phrase and at_word_boundaries(text, last + 1 - len(phrase), last + 1):
-                for number in by_phrase:
-                    places = spans.setdefault(number, [])
-                    if len(places) < MOST_SPANS:
-                        places.append((last + 1 - len(phrase), last + 1))
-        for number in sorted(announced):
-            if found := list(self._patterns[number].find(text)):
-                spans[number] = sorted({*spans.get(number, ()), *found})
-        return {number: sorted(spans[number]) for number in sorted(spans)}
+    def find(self, text: str) -> Mapping[int, Places]:
+        """Number of a rule -> where its words stand in the folded text. Rules that share a phrase share its places."""
+        spans: dict[str, list[Span]] = {}
+        for last, (literal, is_phrase) in self._automaton.iter(text) if len(self._automaton) else ():
+            places = spans.setdefault(literal, [])
+            if is_phrase and at_word_boundaries(text, last + 1 - len(literal), last + 1):
+                places.append((last + 1 - len(literal), last + 1))
+        phrases: dict[int, list[str]] = {}
+        for phrase in sorted(spans):
+            for number in self._by_phrase.get(phrase, ()) if spans[phrase] else ():
+                phrases.setdefault(number, []).append(phrase)
+        announced = {*self.always}.union(*(self._by_literal.get(literal, ()) for literal in spans))
+        matching: dict[int, Pattern] = {}
+        matches: dict[str, bool] = {}
+        for number in announced:
+            pattern = self._patterns[number]
+            if pattern.text not in matches:
+                matches[pattern.text] = next(pattern.find(text), None) is not None
+            if matches[pattern.text]:
+                matching[number] = pattern
+        found: dict[int, Places] = {}
+        alike: dict[tuple[str, ...], Places] = {}
+        for number in sorted({*phrases, *matching}):
+            said, by = phrases.get(number, []), matching.get(number)
+            key = (*said, "", by.text) if by else (*said,)
+            if key not in alike:
+                alike[key] = Places(key, [spans[phrase] for phrase in said], by, text)
+            found[number] = alike[key]
+        return found
 
 
 def at_word_boundaries(text: str, start: int, end: int) -> bool:

@@ -1,7 +1,9 @@
-"""Corrections that act at once, on the document they were given on and on those that tell the same, until a retraction takes them back.
+"""Corrections that act at once, on the text they were given on and on those that tell the same, until a retraction takes them back.
 
-Order-tolerant: whatever order feedback comes in, and however often, the view is the same. Near-duplicates: the same story, or token sets with a
-Jaccard index of at least SAME. A correction of the document itself stands above one of a near-duplicate; then the newest stands.
+Order-tolerant: whatever order feedback comes in, and however often, the view is the same. On the very same text: the same document in the same version, or
+the same words in the same order. Near-duplicates: token sets with a Jaccard index of at least SAME that deny the same things. The same story: other words
+on the same event. A document that was edited since is one of these, or none. A correction of the very text stands above the others, one of the document
+itself above one of a copy; then the newest stands. What a correction of another text may not do is up to services.classifier.decide.
 """
 
 import math
@@ -11,16 +13,46 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.classifier.folding import fold
 from services.classifier.fusion import Correction
-from shared.events import DocumentIngested, FeedbackGiven
+from shared.events import DocumentIngested, FeedbackGiven, digest_of
 
 SAME = 0.8
+DENIED = 3  # words after a negation that tell what it denies
 _TOKEN = re.compile(r"\w+")
+_NEGATIONS = frozenset(
+    "no not never none nothing nobody nowhere neither nor without cannot cant dont doesnt didnt wont wouldnt couldnt shouldnt isnt wasnt arent werent aint "
+    "havent hasnt hadnt mustnt neednt hardly barely scarcely".split()
+)
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A text that no document holds, to ask for its corrections."""
+
+    title: str
+    text: str
+    collection: str
+    id: str = ""
+    version: str = ""
+    story: str = ""
 
 
 def tokens(title: str, text: str) -> frozenset[str]:
     """The set of words of a text, folded."""
     return frozenset(_TOKEN.findall(f"{title} {text}".casefold()))
+
+
+def denials(title: str, text: str) -> str:
+    """Digest of every negation of a text with the DENIED words after it, whatever their order: what one text denies and another does not sets them apart,
+    however many words they share. English."""
+    words = _TOKEN.findall(fold(f"{title} {text}"))
+    return digest_of(*sorted(" ".join(words[place : place + 1 + DENIED]) for place, word in enumerate(words) if word in _NEGATIONS))
+
+
+def _exact(title: str, text: str) -> str:
+    """What the very same text has in common with itself, white space aside."""
+    return digest_of(" ".join(f"{title} {text}".split()))
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
@@ -38,7 +70,10 @@ def _probes(words: frozenset[str]) -> list[str]:
 class _Given:
     feedback: FeedbackGiven
     story: str
+    version: str  # of the document that was judged; empty where a bare text was
+    exact: str  # empty where no text came with it
     words: frozenset[str]
+    denials: str
 
 
 class Overlay:
@@ -51,6 +86,7 @@ class Overlay:
         self._by_document: defaultdict[str, set[str]] = defaultdict(set)
         self._by_story: defaultdict[str, set[str]] = defaultdict(set)
         self._by_word: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_text: defaultdict[str, set[str]] = defaultdict(set)
 
     def __len__(self) -> int:
         return len(self._given)
@@ -72,43 +108,64 @@ class Overlay:
             given = _Given(
                 event.model_copy(update={"document": None, "text": "", "title": ""}),
                 event.story or (judged.story if judged else ""),
+                judged.version if judged else "",
+                _exact(title, text) if title or text else "",
                 tokens(title, text),
+                denials(title, text),
             )
             self._given[event.id] = given
             for index, key in self._places(event.id, given):
                 index[key].add(event.id)
 
-    def corrections(self, document: DocumentIngested) -> dict[str, Correction]:
-        """Task -> the correction that stands for this document."""
-        standing = sorted((g for g in self._about(document) if not self._is_retracted(g.feedback)), key=lambda g: self._rank(g, document))
-        return {
-            g.feedback.task: Correction(g.feedback.correct, g.feedback.why, g.feedback.by, g.feedback.document_id == document.id) for g in standing
-        }
+    def corrections(self, document: DocumentIngested | Bare) -> dict[str, Correction]:
+        """Task -> the correction that stands for this document or text."""
+        exact = _exact(document.title, document.text)
+        found = [(self._is_of(given, document, exact), given) for given in self._about(document, exact) if not self._is_retracted(given.feedback)]
+        standing = sorted(found, key=lambda pair: (pair[0], *self._rank(pair[1], document)))
+        return {g.feedback.task: Correction(g.feedback.correct, g.feedback.why, g.feedback.by, of_this) for of_this, g in standing}
 
     def newest(self, document: DocumentIngested) -> datetime | None:
-        """Time of the newest correction or retraction that the document falls under, None where there is none."""
+        """Time of the newest correction or retraction that the document falls under, None where there is none. Feedback on an earlier version counts: the
+        verdict on this one must replace the verdict that followed it."""
         times = [self._retracted_on[document.id]] if document.id in self._retracted_on else []
-        for given in self._about(document):
+        earlier = [self._given[feedback] for feedback in self._by_document.get(document.id, ())]
+        for given in [*earlier, *self._about(document, _exact(document.title, document.text))]:
+            if given.feedback.collection != document.collection:
+                continue
             times.append(given.feedback.given_at)
             if given.feedback.id in self._retracted:
                 times.append(self._retracted[given.feedback.id])
         return max(times, default=None)
 
-    def _about(self, document: DocumentIngested) -> list[_Given]:
+    def _about(self, document: DocumentIngested | Bare, exact: str) -> list[_Given]:
         words = tokens(document.title, document.text)
-        found = self._by_document.get(document.id, set()) | (self._by_story.get(document.story, set()) if document.story else set())
-        close = {feedback for word in _probes(words) for feedback in self._by_word.get(word, ())} - found
-        found = found | {feedback for feedback in close if jaccard(words, self._given[feedback].words) >= SAME}
-        return [self._given[feedback] for feedback in found if self._given[feedback].feedback.collection == document.collection]
+        of_document = self._by_document.get(
+            document.id, set()
+        )  # the story is its own: whether an edited text is still the one that was judged, its words say
+        ids = self._by_text.get(exact, set()) | ((self._by_story.get(document.story, set()) - of_document) if document.story else set())
+        ids = ids | {feedback for feedback in of_document if self._is_of(self._given[feedback], document, exact)}
+        close = {feedback for word in _probes(words) for feedback in self._by_word.get(word, ())} - ids
+        near = [feedback for feedback in close if jaccard(words, self._given[feedback].words) >= SAME]
+        denied = denials(document.title, document.text) if near else ""
+        ids = ids | {feedback for feedback in near if self._given[feedback].denials == denied}
+        return [self._given[feedback] for feedback in ids if self._given[feedback].feedback.collection == document.collection]
+
+    def _is_of(self, given: _Given, document: DocumentIngested | Bare, exact: str) -> bool:
+        """Whether it was given on this very text. One that came without any text is taken to be on the document that it names, whatever its version."""
+        if given.exact == exact:
+            return True
+        same = bool(document.id) and given.feedback.document_id == document.id
+        return same and (not given.exact or (bool(given.version) and given.version == document.version))
 
     def _is_retracted(self, feedback: FeedbackGiven) -> bool:
         return feedback.id in self._retracted and self._retracted[feedback.id] >= feedback.given_at
 
-    def _rank(self, given: _Given, document: DocumentIngested) -> tuple[bool, datetime, str]:
+    def _rank(self, given: _Given, document: DocumentIngested | Bare) -> tuple[bool, datetime, str]:
         return given.feedback.document_id == document.id, given.feedback.given_at, given.feedback.id
 
     def _places(self, feedback: str, given: _Given) -> list[tuple[defaultdict[str, set[str]], str]]:
         places = [(self._by_document, given.feedback.document_id), *((self._by_word, word) for word in _probes(given.words))]
+        places += [(self._by_text, given.exact)] if given.exact else []
         return [*places, (self._by_story, given.story)] if given.story else places
 
     def _forget(self, feedback: str, given: _Given) -> None:

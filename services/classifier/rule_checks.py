@@ -1,21 +1,38 @@
-"""Whether a rule fits the label sets that it is for."""
+"""Whether a rule fits the label sets that it is for.
 
-from collections.abc import Callable
+A user's own label set may take the place of one that ships. What speaks of a task or label that the own set has not, and the one that ships has, is left
+out with a warning, so that the shipped rules never keep a classifier from starting; what neither has is an error in the rule.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
 
 from services.classifier.rule_files import Rule, RuleFile
 from shared.errors import ConfigError
-from shared.taxonomy import LabelSet
+from shared.taxonomy import LABELS, LabelSet, read
 
 Labels = Callable[[str], LabelSet]  # collection -> its label set
+SHIPPED = ("news", "wellbeing")
+
+
+@cache
+def _shipped() -> Mapping[str, LabelSet]:
+    return read(LABELS)
 
 
 def fitting(collection: str, labels: Labels) -> list[LabelSet]:
-    """The label sets of which a file's rules must fit one at least: the collection's, or of a file without one those that ship."""
-    return [labels(collection)] if collection else [labels("news"), labels("wellbeing")]
+    """The label sets of which a file's rules must fit one at least: the collection's, or of a file without one those that ship or stand in their place."""
+    return [labels(collection)] if collection else [labels(name) for name in SHIPPED]
 
 
 def knows(labels: LabelSet, task: str, label: str) -> bool:
     return task in labels.tasks and label in labels.tasks[task].labels
+
+
+def applies(rule: Rule, labels: LabelSet) -> bool:
+    """Whether the label set has what the rule says; for a block rule as labels of safety."""
+    said = (rule.label, *((rule.softer,) if rule.softer else ()))
+    return all(knows(labels, rule.task, label) and (rule.kind != "block" or labels.tasks[rule.task].severity(label) > 0) for label in said)
 
 
 def severity(labels: Labels, task: str, label: str) -> int:
@@ -23,40 +40,57 @@ def severity(labels: Labels, task: str, label: str) -> int:
     return max(one.tasks[task].severity(label) if task in one.tasks else 0 for one in fitting("", labels))
 
 
-def check_implied(file: str, parsed: RuleFile, labels: Labels) -> None:
-    """Raises ConfigError where the file's `implies` speaks of what the label set has not."""
+def check_implied(file: str, parsed: RuleFile, labels: Labels) -> list[str]:
+    """What of the file's `implies` an own label set has not, a warning each. Raises ConfigError where no label set has it."""
+    told = []
     for task, by_label in parsed.implies.items():
         for label, says in by_label.items():
             for other, its_label in [(task, label), *says.items()]:
                 try:
                     labels(parsed.collection).check(other, its_label)
                 except ValueError as error:
-                    raise ConfigError(f"{file}: implies.{task}.{label}: {error}") from error
+                    shipped = _shipped().get(parsed.collection)
+                    if not shipped or not knows(shipped, other, its_label):
+                        raise ConfigError(f"{file}: implies.{task}.{label}: {error}") from error
+                    told.append(f"{file}: implies.{task}.{label} is left out: {error}")
+    return told
 
 
-def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> None:
-    """Raises ConfigError where the rule speaks of what no label set has, or says what its kind may not say."""
-    good, wrong = [], ""
+def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list[str]]:
+    """Whether one of the label sets has what the rule says, and why an own set leaves it out. Raises ConfigError where no set has it, or where the rule
+    says what its kind may not say."""
+    if rule.kind == "allow" and (not rule.clears or rule.label in rule.clears):
+        raise ConfigError(f"{where}: `kind: allow` needs `clears`, the labels that it takes back, and `label`, what it says instead of them")
+    told, wrong, fits = [], "", False
     for labels in sets:
-        try:
-            for label in [rule.label, *([rule.softer] if rule.softer else []), *rule.clears]:
-                labels.check(rule.task, label)
-            if "rule" not in labels.tasks[rule.task].parts:
-                raise ValueError(f"task {rule.task!r} is not decided by rules (its parts are {labels.tasks[rule.task].parts})")
-            good.append(labels)
-        except ValueError as error:
-            wrong = wrong or str(error)
-    if not good:
+        error = _misfit(rule, labels)
+        if not error:
+            fits = True
+        elif (shipped := _shipped().get(labels.collection)) and shipped != labels and not _misfit(rule, shipped):
+            told.append(f"{labels.collection}: {error}")
+        else:
+            wrong = wrong or error
+    if not fits and not told:
         raise ConfigError(f"{where}: {wrong}")
-    if len(sets) == 1:
+    if len(sets) == 1 and fits:
         for task, label in (rule.implies or {}).items():
             try:
                 sets[0].check(task, label)
             except ValueError as error:
                 raise ConfigError(f"{where}: implies: {error}") from error
-    if rule.kind == "block":
-        for label in [rule.label, *([rule.softer] if rule.softer else [])]:
-            if not any(labels.tasks[rule.task].severity(label) for labels in good):
-                raise ConfigError(f"{where}: `kind: block` is for safety tasks and safety labels, and {label!r} of {rule.task!r} is none; use plain")
-    if rule.kind == "allow" and (not rule.clears or rule.label in rule.clears):
-        raise ConfigError(f"{where}: `kind: allow` needs `clears`, the labels that it takes back, and `label`, what it says instead of them")
+    return fits, told
+
+
+def _misfit(rule: Rule, labels: LabelSet) -> str:
+    """What of the rule the label set has not; empty where it has all."""
+    try:
+        for label in [rule.label, *([rule.softer] if rule.softer else []), *rule.clears]:
+            labels.check(rule.task, label)
+    except ValueError as error:
+        return str(error)
+    if "rule" not in labels.tasks[rule.task].parts:
+        return f"task {rule.task!r} is not decided by rules (its parts are {labels.tasks[rule.task].parts})"
+    for label in [rule.label, *([rule.softer] if rule.softer else [])] if rule.kind == "block" else []:
+        if not labels.tasks[rule.task].severity(label):
+            return f"`kind: block` is for safety tasks and safety labels, and {label!r} of {rule.task!r} is none; use plain"
+    return ""

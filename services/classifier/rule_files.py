@@ -35,7 +35,8 @@ class Rule(BaseModel):
     """block: a safety label that nothing can lower. allow: takes back the labels it `clears`, and says `label` instead. plain: an ordinary decision.
 
     any, pattern: what to find, one of them at least. also: one of these must stand somewhere in the text too. negations: void a hit that they stand
-    right before. unless: void a hit in the same sentence (idioms). without: void a hit whose own words hold one of these. own_words: void a hit in what somebody else says. soften: in the same sentence these
+    right before. unless: void a hit in the same sentence (idioms); of a block rule
+    only across or right beside its words, elsewhere they soften it. without: void a hit whose own words hold one of these. own_words: void a hit in what somebody else says. soften: in the same sentence these
     (the past, the hypothetical) make it say the label `softer`, save where one of `still` stands there too. expires: the last day it is in force, in UTC.
     implies: what a hit says on other tasks; if not given, what the files say under `implies`.
     """

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
+from services.classifier.folding import Folded
 from services.classifier.judging import Judge
-from services.classifier.matching import Finder, Span
+from services.classifier.matching import Finder, Places
 from services.classifier.rule_files import Rule
 
 MOST = 200  # warnings that are listed
@@ -14,7 +15,7 @@ _GUARDS = ("also", "negations", "unless", "without", "soften", "still")
 Severity = Callable[[str, str], int]  # of a task and label; 0 for one that is no safety label
 
 
-def review(judges: Sequence[Judge], finder: Finder, reads: Callable[[str], str], severity: Severity) -> list[str]:
+def review(judges: Sequence[Judge], finder: Finder, reads: Callable[[str], Folded], severity: Severity) -> list[str]:
     """A line for each pair of rules that is suspicious, naming both; at most MOST, and one that says how many more there are.
 
     Looked at: phrases of one rule that hold a phrase of another, equal patterns, and the rules' own test texts (`reads` folds them)."""
@@ -31,7 +32,7 @@ class _Finding:
     def __init__(self, finder: Finder) -> None:
         self._finder, self.left = finder, MOST_FOUND
 
-    def find(self, text: str) -> Mapping[int, list[Span]]:
+    def find(self, text: str) -> Mapping[int, Places]:
         if self.left <= 0:
             return {}
         found = self._finder.find(text)
@@ -39,7 +40,7 @@ class _Finding:
         return found
 
 
-def _conflicts(judges: Sequence[Judge], looking: _Finding, reads: Callable[[str], str]) -> Iterator[str]:
+def _conflicts(judges: Sequence[Judge], looking: _Finding, reads: Callable[[str], Folded]) -> Iterator[str]:
     """Same span and task, different label, same priority: which of them decides is an accident of their kinds and names."""
     said: set[tuple[int, int]] = set()
 
@@ -64,11 +65,12 @@ def _conflicts(judges: Sequence[Judge], looking: _Finding, reads: Callable[[str]
         for test in judge.rule.tests:
             if not test.hit:
                 continue
-            found = looking.find(text := reads(test.text))
+            folded = reads(test.text)
+            found = looking.find(folded.text)
             rivals = [other for other in found if other != number and number in found and _differ(judge, judges[other])][:MOST_COMPARED]
-            mine = judge.judge(text, found[number]) if rivals else None
+            mine = judge.judge(folded, found[number]) if rivals else None
             for other in rivals:
-                theirs = judges[other].judge(text, found[other])
+                theirs = judges[other].judge(folded, found[other])
                 if mine and mine.verdict == theirs.verdict == "hit" and mine.span[0] < theirs.span[1] and theirs.span[0] < mine.span[1]:
                     yield from conflict(number, other, f"both in {test.text[:80]!r}")
 

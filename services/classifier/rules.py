@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from services.classifier.folding import Folded, fold
-from services.classifier.judging import Guards, Judge
+from services.classifier.judging import Guards, Judge, Judgement
 from services.classifier.matching import Finder
 from services.classifier.matching import Span as Place
-from services.classifier.rule_checks import Labels, check_implied, check_rule, fitting, knows, severity
+from services.classifier.rule_checks import Labels, applies, check_implied, check_rule, fitting, knows, severity
 from services.classifier.rule_files import Rule, Says, parse
 from services.classifier.rule_review import review
 from services.classifier.spelling import Speller
@@ -23,7 +23,6 @@ from shared.errors import ConfigError
 from shared.events import Span, digest_of
 from shared.taxonomy import LabelSet
 
-MOST_CHARS = 100_000  # what a rule looks at; longer texts carry on unread
 MOST_RULES = 50_000
 _EDGES = " \t\r\n\"'“”„«»‘’.,;:!?…()[]{}<>|*_–—"
 _WORDS_OF_PATTERN = re.compile(r"[a-z]{3,}")
@@ -69,9 +68,12 @@ class RuleSet:
         self._judges: list[Judge] = []
         self._implied: dict[tuple[str, str, str], Says] = {}  # (collection, task, label) -> what follows
         guards, ids = Guards(), set[str]()
+        left_out: dict[tuple[str, str], list[str]] = {}  # (file, why) -> ids of rules
+        told: list[str] = []
         for name, data in given:
             parsed = parse(name, data)
-            check_implied(name, parsed, labels)
+            told += check_implied(name, parsed, labels)
+            sets = fitting(parsed.collection, labels)
             for task, by_label in parsed.implies.items():
                 for label, says in by_label.items():
                     self._implied.setdefault((parsed.collection, task, label), {}).update(says)
@@ -79,7 +81,11 @@ class RuleSet:
                 if rule.id in ids:
                     raise ConfigError(f"{name}: rule {rule.id!r}: another rule has this id")
                 ids.add(rule.id)
-                check_rule(f"{name}: rule {rule.id!r}", rule, fitting(parsed.collection, labels))
+                fits, why = check_rule(f"{name}: rule {rule.id!r}", rule, sets)
+                for reason in why:
+                    left_out.setdefault((name, reason), []).append(rule.id)
+                if not fits:
+                    continue
                 try:
                     self._judges.append(Judge(rule, parsed.collection, name, guards))
                 except ConfigError as error:
@@ -91,7 +97,8 @@ class RuleSet:
         self.tests = sum(len(judge.rule.tests) for judge in self._judges)
         if tests and (failed := next(self._failures(), "")):
             raise ConfigError(failed)
-        self.warnings = review(self._judges, self._finder, self.reads, lambda task, label: severity(labels, task, label))
+        told += [f"{name}: {len(ids)} rules are left out of {why} ({', '.join(ids[:3])} …)" for (name, why), ids in left_out.items()]
+        self.warnings = [*told, *review(self._judges, self._finder, self._speller.read, lambda task, label: severity(labels, task, label))]
 
     def __len__(self) -> int:
         return len(self._judges)
@@ -102,37 +109,56 @@ class RuleSet:
 
     def reads(self, raw: str) -> str:
         """The text as the rules see it: folded, other spellings undone."""
-        return self._speller.read(raw[:MOST_CHARS]).text
+        return self._speller.read(raw).text
 
     def hits(self, title: str, text: str, labels: LabelSet, at: datetime | None = None) -> list[Hit]:
         """What the rules say of this text, in the order of the files, the hits that follow from a hit right after it. Only rules whose task and label the
-        set has. `at` decides which are in force: if not given, now."""
+        set has; nothing softer than what is said outright. `at` decides which are in force: if not given, now."""
+        looks = [look for look in self.look(title, text, labels, at) if look.outcome in ("hit", "softer")]
+        gravest: dict[str, int] = {}  # task -> of what is said outright
+        for look in looks:
+            if look.outcome == "hit":
+                gravest[look.judge.rule.task] = max(gravest.get(look.judge.rule.task, 0), labels.tasks[look.judge.rule.task].severity(look.label))
         found = []
-        for look in self.look(title, text, labels, at):
-            if look.outcome not in ("hit", "softer"):
-                continue
+        for look in looks:
             rule = look.judge.rule
-            said = rule if look.outcome == "hit" else rule.model_copy(update={"label": rule.softer})
-            found.append(Hit(said, look.words, (look.span,), f"softer, {look.why}" if look.why else ""))
+            if look.outcome == "hit":
+                found.append(Hit(rule, look.words, (look.span,)))
+            elif labels.tasks[rule.task].severity(look.label) >= gravest.get(rule.task, 0):
+                kind = "plain" if rule.kind == "block" else rule.kind  # what is in doubt is not beyond doubt: the other parts may raise it
+                found.append(Hit(rule.model_copy(update={"label": rule.softer, "kind": kind}), look.words, (look.span,), f"softer, {look.why}"))
+            else:
+                continue
             found += self._following(found[-1], labels)
         return found
 
     def look(self, title: str, text: str, labels: LabelSet, at: datetime | None = None) -> list[Look]:
         """Every rule for this label set whose words stand in the text, and what came of it, in the order of the files."""
         at = at or self._clock()
-        raw = f"{title}\n\n{text}"[:MOST_CHARS]
-        folded, found = self._spans(raw)
+        raw = f"{title}\n\n{text}"
+        folded = self._speller.read(raw)
         looks = []
-        for number, spans in found.items():
+        fit: dict[tuple[str, str, str, str], bool] = {}
+        judged: dict[tuple[int, tuple[str, ...]], tuple[Judgement, Span]] = {}  # rules with equal guards at the same places are judged once
+        for number, places in self._finder.find(folded.text).items():
             judge = self._judges[number]
-            if judge.collection not in ("", labels.collection) or not knows(labels, judge.rule.task, judge.rule.label):
+            rule = judge.rule
+            if judge.collection not in ("", labels.collection):
                 continue
-            judgement = judge.judge(folded.text, spans)
-            span = _span(folded, judgement.span, raw, len(title) + 2)
-            outcome, why = judgement.verdict, judgement.why
-            looks.append(Look(judge, outcome, span.words, span, why))
-            if _is_over(judge.rule, at):
-                looks[-1] = Look(judge, "expired", span.words, span, f"in force until {judge.rule.expires}")
+            says = (rule.task, rule.label, rule.softer, rule.kind)
+            if says not in fit:
+                fit[says] = applies(rule, labels)
+            if not fit[says]:
+                continue
+            key = (judge.alike, places.key)
+            if key not in judged:
+                judgement = judge.judge(folded, places)
+                judged[key] = judgement, _span(folded, judgement.span, raw, len(title) + 2)
+            judgement, span = judged[key]
+            if _is_over(rule, at):
+                looks.append(Look(judge, "expired", span.words, span, f"in force until {rule.expires}"))
+            else:
+                looks.append(Look(judge, judgement.verdict, span.words, span, judgement.why))
         return list(_cleared(looks))
 
     def _following(self, hit: Hit, labels: LabelSet) -> Iterator[Hit]:
@@ -144,10 +170,6 @@ class RuleSet:
                 said = rule.model_copy(update={"task": task, "label": label, "kind": "block" if block else "plain"})
                 yield Hit(said, hit.words, hit.spans, f"{rule.task} {rule.label} implies it")
 
-    def _spans(self, raw: str) -> tuple[Folded, dict[int, list[Place]]]:
-        folded = self._speller.read(raw)
-        return folded, dict(self._finder.find(folded.text))
-
     def failures(self) -> list[str]:
         """What is wrong with the rules' own tests, a line each."""
         return list(self._failures())
@@ -158,7 +180,7 @@ class RuleSet:
             for test in judge.rule.tests:
                 folded = self._speller.read(test.text)
                 spans = alone.find(folded.text).get(0)
-                said = judge.judge(folded.text, spans) if spans else None
+                said = judge.judge(folded, spans) if spans else None
                 why = f" ({said.why})" if said and said.why else ""
                 where = f"{judge.file}: rule {judge.rule.id!r}: its own test fails, it"
                 hit = said is not None and said.verdict != "void"
@@ -187,11 +209,17 @@ def _vocabulary(judges: Iterable[Judge]) -> tuple[list[str], list[str]]:
 
 def _cleared(looks: list[Look]) -> Iterator[Look]:
     """An allow rule takes back what plain rules of no higher priority say, where it names their label. Never what a block rule says."""
-    allowing = [look.judge.rule for look in looks if look.outcome == "hit" and look.judge.rule.kind == "allow"]
+    allowing: dict[tuple[str, str], Rule] = {}  # (task, label that it takes back) -> the rule of the highest priority
     for look in looks:
         rule = look.judge.rule
-        by = next((a for a in allowing if a.task == rule.task and look.label in a.clears and a.priority >= rule.priority), None)
-        if by and rule.kind == "plain" and look.outcome in ("hit", "softer"):
+        if look.outcome == "hit" and rule.kind == "allow":
+            for label in rule.clears:
+                before = allowing.setdefault((rule.task, label), rule)
+                allowing[rule.task, label] = rule if rule.priority > before.priority else before
+    for look in looks:
+        rule = look.judge.rule
+        by = allowing.get((rule.task, look.label))
+        if by and by.priority >= rule.priority and rule.kind == "plain" and look.outcome in ("hit", "softer"):
             yield Look(look.judge, "cleared", look.words, look.span, f"by {by.id}: {by.reason}")
         else:
             yield look

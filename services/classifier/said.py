@@ -1,5 +1,7 @@
-"""What the parts said of one task, without what does not belong there: hits on other tasks, answers that are no label of it, parts that it does not ask."""
+"""What the parts said of one task, without what does not belong there: hits on other tasks, answers that are no label of it or no number, parts that it
+does not ask."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +45,9 @@ class Said:
             correction = None
         if llm and ("llm" not in task.parts or llm.label not in task.labels):
             llm = None
-        head = {label: neural[label] for label in task.labels if label in neural} if neural and "neural" in task.parts else {}
+        head = (
+            {label: neural[label] for label in task.labels if math.isfinite(neural.get(label, math.nan))} if neural and "neural" in task.parts else {}
+        )
         voices = {"llm": spread(list(task.labels), _told(task, llm))} if llm else {}
         return cls(spoken, correction, llm, head, voices | ({"neural": head} if head else {}))
 

@@ -14,7 +14,18 @@ SENTENCE_REACH = 300  # characters looked at on either side of a hit, so that a 
 QUOTE_REACH = 1000
 _SENTENCE_END = re.compile(r"[.!?…]+(?=[\s\"')]|$)|\n")
 _CLAUSE = re.compile(r"[,;:()—–]|(?<!\w)(?:but|and|because|so|then)(?!\w)")
+_I_AGAIN = re.compile(r"(?<!\w)(?:and|but|so|because) (?=(?:\w+ ){0,2}?(?:i|im|ill|id|ive)(?!\w))")
 _NOT_NEGATING = frozenset("only just merely simply alone lie lying but and because if that so when while i im ive id ill".split())
+# "… but now I do": what was denied holds now
+_TAKEN_BACK = re.compile(
+    r"(?<!\w)but (?:right )?(?:now|tonight|today|lately|these days|this time) (?:i (?:do|might|may|will|would|want|could|am going to|am not so sure|am not sure)|"
+    r"im (?:going to|gonna|not so sure|not sure)|ill|id)(?!\w)"
+)
+# "never … in front of mum": the denial may be of the place or the way alone
+_ONLY_NOT_SO = re.compile(
+    r"\W{0,2}(?:(?:in front of|near|around|while|before|like this|like that|this way|that way|by \w+ing|with (?:a|the|my)|where|alone)(?!\w)|"
+    r"(?:at|in|on) (?:home|work|school|public|here|my|this|our|a (?:hotel|car|public))(?!\w)|here(?!\w))"
+)
 _NOT_YET = re.compile(r"\W{0,3}(?:(?:just )?yet|until|till|unless|today|tonight|tomorrow|for now|right now|this time|this week)(?!\w)")
 _WHY_NOT = re.compile(r"(?<!\w)(?:why|reasons?|how come|tell me|convince me)(?!\w)")
 _FIRST = re.compile(r"i|im|ive|id|ill")
@@ -41,7 +52,7 @@ _SOMEBODY_SAYS = re.compile(
     r"lyrics?|chorus|narrator|titled)(?: (?:that|to \w+|like))?[:,]?\s*[\"']?(?:(?:i|im|ill|id)(?: \w+){0,2} )?$"
 )
 _SINGLE_OPEN, _SINGLE_CLOSE = re.compile(r"(?<![\w'])'(?=\w)"), re.compile(r"(?<=[\w.!?,])'(?![\w'])")
-_NOTES = re.compile("[♪♫♬🎵🎶🎤]")
+_NOTES = re.compile("[♪♫♬🎵🎶🎤]+(?: [♪♫♬🎵🎶🎤]+)*")  # several in a row open or close together
 
 
 class Speaker(Enum):
@@ -76,13 +87,18 @@ def sentence(text: str, start: int, end: int) -> tuple[int, int]:
     return begin, stop
 
 
+def own_clause(text: str, begin: int, start: int) -> int:
+    """Where the clause begins in which the writer speaks up again ("… and tonight I …") before `start`; `begin` where there is none."""
+    return max((found.end() for found in _I_AGAIN.finditer(text, begin, start)), default=begin)
+
+
 def negation_of(phrases: Iterable[str]) -> re.Pattern[str]:
     """Matches at the end of what stands before a hit where one of the phrases may negate it: close by, with no comma between."""
     return re.compile(rf"(?P<negation>{words(phrases)})(?P<between>(?:\s+[\w-]+){{0,{NEGATION_REACH}}})\s*$")
 
 
-def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: int) -> Negation:
-    """Whether text[start:end], in a sentence that begins at `begin`, is negated by what stands before it."""
+def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: int, stop: int | None = None) -> Negation:
+    """Whether text[start:end], in a sentence from `begin` to `stop`, is negated by what stands before it."""
     before = text[begin:start]
     found = negation.search(before)
     if not found or _NOT_NEGATING.intersection(found["between"].split()) or _NOT_YET.match(text, end):
@@ -97,22 +113,31 @@ def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: i
         return Negation.NONE
     if _FIRST.fullmatch(re.split(r"\W", text[start:end], maxsplit=1)[0]):  # "I want to die" is a clause of its own: "I won't come I want to die"
         return Negation.DOUBTED if found["negation"].split()[-1] in _RAISING else Negation.NONE
-    return Negation.NEGATED
+    if not _NEGATORS.intersection(found["negation"].split()):  # "he", "instead of": no denial that could be taken back
+        return Negation.NEGATED
+    if _TAKEN_BACK.search(text, end, len(text) if stop is None else stop):
+        return Negation.NONE
+    return Negation.DOUBTED if _ONLY_NOT_SO.match(text, end) else Negation.NEGATED
 
 
-def speaker(text: str, start: int, end: int) -> Speaker:
-    """Whose words text[start:end] are, by quotation marks and who is named around them, by notes of music, by a reply's mark (>)."""
+def speaker(text: str, start: int, end: int, lines: str = "") -> Speaker:
+    """Whose words text[start:end] are, by quotation marks and who is named around them, by notes of music, by a reply's mark (>). A quotation may go on
+    over the lines of a paragraph of `text`; a reply's mark and notes hold for one line of `lines` (if not given, the text's own)."""
+    lines = lines or text
+    left = max(lines.rfind("\n", 0, start) + 1, start - QUOTE_REACH)
+    right = lines.find("\n", end, end + QUOTE_REACH)
+    right = min(len(lines), end + QUOTE_REACH) if right < 0 else right
+    notes, closing = len(_NOTES.findall(lines, left, start)), _NOTES.search(lines, end, right)
+    if notes % 2 and closing and lines[left - 1 : left] in ("", "\n"):  # where the line begins too far away nobody counted all notes
+        return Speaker.OTHER
+    if notes % 2 or (notes and closing) or lines.startswith((">", "&gt;"), left):
+        return Speaker.UNSURE
     left = max(text.rfind("\n", 0, start) + 1, start - QUOTE_REACH)
     right = text.find("\n", end, end + QUOTE_REACH)
     right = min(len(text), end + QUOTE_REACH) if right < 0 else right
-    before, after = text[left:start], text[end:right]
-    if notes := bool(_NOTES.search(before)) + bool(_NOTES.search(after)):
-        return Speaker.OTHER if notes == 2 else Speaker.UNSURE
-    if before.startswith((">", "&gt;")):
-        return Speaker.UNSURE
     outside = _outside(text, left, start, end, right)
     if outside is None:
-        begin, _ = sentence(text, start, end)
+        begin, _ = sentence(lines, start, end)
         return Speaker.UNSURE if _SOMEBODY_SAYS.search(text[max(begin, left) : start]) else Speaker.WRITER
     if not _ATTRIBUTION.search(outside) or _OWN_ATTRIBUTION.search(outside):
         return Speaker.WRITER
@@ -124,7 +149,7 @@ def _outside(text: str, left: int, start: int, end: int, right: int) -> str | No
     before, after = text[left:start], text[end:right]
     if before.count('"') % 2 and '"' in after:
         return " ".join([*before.split('"')[::2], *after.split('"')[1::2]])
-    opened = [found.start() for found in _SINGLE_OPEN.finditer(text, left, start)]
+    opened = [found.start() for found in _SINGLE_OPEN.finditer(text, left, start + 1)]  # with the letter after it, which it must see
     closed = _SINGLE_CLOSE.search(text, end, right)
     if opened and closed and not _SINGLE_CLOSE.search(text, opened[-1] + 1, start):
         return f"{text[left : opened[-1]]} {text[closed.end() : right]}"

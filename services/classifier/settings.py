@@ -11,6 +11,7 @@ class Settings(ServiceSettings):
     """FEEDLOOP_RULES and the rest; see docs/operations.md for the table."""
 
     rules: Path = Field(default=Path(__file__).parent / "rules", description="folder of the rule files; read again when one changes")
+    drop_safety_rules: bool = Field(default=False, description="the folder of the rules may do without the safety rules that ship")
     encoder: Path = Field(default=Path("build/encoder"), description="folder of the sentence encoder")
     head: Path = Field(
         default=Path("deploy/model/heads"), description="the heads to begin with, a folder each, or one; published ones take their place"

@@ -6,6 +6,7 @@ needs its whole phrase to hit. So "3d" stays "3d", and "k1ll the lights" is "kil
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from itertools import groupby, product
 
@@ -15,6 +16,10 @@ _LEET = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "6": "g", "7": "t", 
 _LEET |= {"+": "t", "€": "e", "£": "l", "¡": "i", "(": "c"}
 _VARIANTS = LOOKALIKES | str.maketrans("ıłøđħƙɡɩǀ", "ilodhkgil")  # of Latin letters: ordinary in other languages, so never folded by themselves
 _MASKS = "*#•·×"
+# slips of the finger, of the words that count most; a list, because a general repair would turn "sacred" into "scared"
+_SLIPS = dict.fromkeys("myslef mysefl myslelf myseld mysef mysel myelf msyelf mysself myslf ymself".split(), "myself")
+_SLIPS |= dict.fromkeys("sucide suicde suiside siucide suicied sucicide".split(), "suicide")
+_SLIPS |= dict.fromkeys("sucidal suicdal suisidal siucidal suicidle suicidial".split(), "suicidal")
 # left out of a text, save where a rule looks for them: "blow my fucking brains out" is said as well
 _EXPLETIVES = frozenset(
     "fucking fuckin fking fkn fckin fcking fucken freaking freakin frickin fricking goddamn goddamned effing motherfucking".split()
@@ -70,6 +75,8 @@ class Speller:
         """The word or phrase that is meant, empty where nothing that a rule looks for is."""
         if core.startswith("#"):
             return self._glued.get(core[1:]) or self._parted(core[1:])
+        if _SLIPS.get(core) in self._words:
+            return _SLIPS[core]
         if core.isascii() and core.isalpha():
             return self._glued.get(core) or self._with_i(core) or self._squeezed(core)
         plain = "".join(c for c in unicodedata.normalize("NFD", core.translate(_VARIANTS)) if not unicodedata.combining(c))
@@ -141,14 +148,18 @@ def _few(ways: Iterable[Iterable[str]]) -> Iterable[str]:
 
 def _without_gaps(folded: Folded, spelled: Callable[[str], str]) -> Folded:
     """The text with each run of single letters as what it spells, where it spells something."""
-    pieces, starts, places, length, last = [], [], [], 0, 0
+    pieces: list[str] = []
+    starts: list[int] = []
+    places: list[tuple[int, int]] = []
+    breaks: list[int] = []
+    length, last = 0, 0
 
     def keep(until: int) -> None:
         nonlocal length
-        for start, place in zip(folded.starts, folded.places, strict=True):
-            if last <= start < until:
-                starts.append(length + start - last)
-                places.append(place)
+        begin, end = bisect_left(folded.starts, last), bisect_left(folded.starts, until)
+        starts.extend(length + start - last for start in folded.starts[begin:end])
+        places.extend(folded.places[begin:end])
+        breaks.extend(length + place - last for place in folded.breaks[bisect_left(folded.breaks, last) : bisect_left(folded.breaks, until)])
         pieces.append(folded.text[last:until])
         length += until - last
 
@@ -161,4 +172,4 @@ def _without_gaps(folded: Folded, spelled: Callable[[str], str]) -> Folded:
             length += len(meant)
             last = run.end()
     keep(len(folded.text))
-    return Folded("".join(pieces), starts, places)
+    return Folded("".join(pieces), starts, places, breaks=breaks)

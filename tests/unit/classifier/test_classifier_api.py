@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
-from classifier_samples import START
+from classifier_samples import START, feedback
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from test_classifier_head import SHIPPED, OneHot
@@ -63,6 +64,32 @@ async def test_a_collection_without_a_head_is_decided_by_rules(client: httpx.Asy
     answer = (await client.post("/api/classify?explain=1", json={"text": "I want to kill myself", "collection": "wellbeing"})).json()
     assert answer["collection"] == "wellbeing" and "risk" in answer["safety"] and answer["decision"]["risk"]["label"] == "high"
     assert answer["head_digest"] == ""
+
+
+async def test_a_collection_that_is_not_there_is_refused_by_name(client: httpx.AsyncClient) -> None:
+    refused = await client.post("/api/classify", json={"text": "a", "collection": "welbeing"})
+    assert refused.status_code == 422
+    assert refused.json() == {"error": "collection: there is no label set 'welbeing'; there are news, wellbeing"}
+
+
+async def test_a_copy_of_a_corrected_text_gets_the_correction(new_decider, client: httpx.AsyncClient, api: Starlette) -> None:
+    handler = next(route for route in api.routes if route.path == "/api/classify").endpoint.__self__
+    handler.decider.overlay.remember(feedback("f1", "culture", title="Evening", text="A choir sang."))
+    answer = (await client.post("/api/classify", json={"text": "A choir sang.", "title": "Evening"})).json()
+    assert (answer["decision"]["category"]["label"], answer["decision"]["category"]["by"]) == ("culture", "correction")
+
+
+async def test_the_interface_is_described_as_it_is(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert document["openapi"] == "3.1.0" and set(document["paths"]) == {"/api/classify", "/api/rules"}
+    schemas = document["components"]["schemas"]
+    for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
+        assert reference in schemas
+    assert schemas["ClassifyRequest"]["properties"]["collection"]["default"] == "news"
+    assert "drop_safety_rules" in schemas["PublishRequest"]["properties"]
+    answers = {"Classified": await client.post("/api/classify", json={"text": "a"}), "RulesInForce": await client.get("/api/rules")}
+    for name, answer in answers.items():
+        assert answer.status_code == 200 and set(answer.json()) == set(schemas[name]["properties"]) == set(schemas[name]["required"])
 
 
 async def test_the_command_against_the_service(api: Starlette, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import orjson
 import pytest
@@ -92,9 +93,35 @@ def test_a_safety_rule_stands_above_the_overlay(new_decider) -> None:
     assert verdict.decision["risk"].label == "high" and verdict.decision["risk"].by == "rule"
 
 
-def test_a_bare_text_is_decided_without_corrections(new_decider) -> None:
+def test_a_bare_text_is_decided_with_the_corrections_of_its_copies(new_decider) -> None:
     document = ingested()
-    decider = new_decider(feedback("f1", "business"))
+    decider = new_decider(feedback("f1", "business", title=document.title, text=document.text))
     verdict = decider.text(document.title, document.text, "news", NEURAL)
-    assert verdict.decision["category"].label == "technology"
+    assert (verdict.decision["category"].label, verdict.decision["category"].by) == ("business", "correction")
     assert (verdict.rules_digest, verdict.head_digest, verdict.fusion_digest) == (decider.rulebook.rules.digest, "head-1", "")
+    assert decider.text("", "Quite another text", "news", NEURAL).decision["category"].label == "technology"
+
+
+CALM = "The lamps are off, and the letters lie on the table in the hall where my brother will find them when he comes home tomorrow evening."
+WORRIED = Neural({"risk": {"none": 0.1, "low": 0.2, "high": 0.7}}, "head-1")
+
+
+@pytest.mark.parametrize(("task_label", "followed"), [("none", False), ("low", False), ("high", True)])
+def test_only_a_correction_of_the_very_text_lowers_a_safety_label(new_decider, task_label: str, followed: bool) -> None:
+    """Neither a near-duplicate nor the same story: a person has seen another text."""
+    given = feedback("f1", task_label, task="risk", collection="wellbeing", title="Note", text=CALM, document_id="doc-0", story="s1")
+    decider = new_decider(given)
+    for title, text in [("Note", CALM.replace("table", "desk")), ("Another", "words on the same event")]:
+        document = ingested("doc-2", title, text, story="s1", collection="wellbeing")
+        risk = decider.document(document, WORRIED).decision["risk"]
+        assert risk.label == "high" and (risk.by == "correction") == followed
+        assert followed or "not followed, only one of this very text lowers a safety label" in risk.reasons[-1]
+    assert decider.text("Note", CALM, "wellbeing", WORRIED).decision["risk"].label == task_label
+    assert decider.document(ingested("doc-3", "Note", CALM, story="", collection="wellbeing"), WORRIED).decision["risk"].by == "correction"
+
+
+def test_a_head_that_says_what_is_no_number_is_left_out(new_decider) -> None:
+    broken = Neural({"category": {"technology": math.nan, "business": math.nan}, "sentiment": {"neutral": 0.7, "negative": math.inf}}, "head-1")
+    verdict = new_decider().document(ingested(title="", text="I want to kill myself"), broken)
+    assert verdict.decision["risk"].label == "high" and "category" not in verdict.decision
+    assert verdict.decision["sentiment"].label == "neutral"

@@ -2,6 +2,7 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from classifier_samples import START, at, enriched, feedback, ingested
 from starlette.applications import Starlette
@@ -114,6 +115,62 @@ async def test_a_published_head_goes_live_and_is_reported(handlers: Handlers, re
     first, second = handlers.bus.published
     assert isinstance(first, ModelActivated) and (first.outcome, second.outcome) == ("active", "refused")
     assert second.serving == digest
+
+
+async def test_a_failing_head_leaves_the_rules_their_verdict(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers.bus.past_read.set()
+    head, answers = handlers.head.heads["news"], handlers.head.heads["news"].answers
+    document = ingested(title="", text="I want to kill myself")
+
+    def fails(read):
+        raise RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION")
+
+    def no_numbers(read):
+        return {task: chances * np.nan for task, chances in answers(read).items()}
+
+    for broken, said in ((fails, "RuntimeError: [ONNXRuntimeError]"), (no_numbers, "what is no number of category")):
+        monkeypatch.setattr(head, "answers", broken)
+        [verdict] = await handlers.on_document_ingested(document)
+        assert verdict.decision["risk"].label == "high" and "category" not in verdict.decision
+        assert "the head for news" in handlers.head.problem and said in handlers.head.problem
+        assert handlers.head.compare(["a"], "news") is not None
+    monkeypatch.setattr(head, "answers", answers)
+    [verdict] = await handlers.on_document_ingested(document)
+    assert "category" in verdict.decision and "the head for news" not in handlers.head.problem
+
+
+async def test_a_published_head_that_fails_is_refused_and_the_service_goes_on(
+    handlers: Handlers, registry: Registry, tmp_path: Path, monkeypatch
+) -> None:
+    digest, before = registry.publish(other_head(tmp_path / "new"), ROLE, "minilm").digest, handlers.head.digests()
+
+    def fails(*_):
+        raise RuntimeError("[ONNXRuntimeError] : 1 : FAIL")
+
+    monkeypatch.setattr("services.classifier.head.Head.scores", fails)
+    handlers.on_model_published(published(digest, ("ab", "sport")))
+    handlers.bus.past_read.set()
+    await until(lambda: handlers.bus.published)
+    assert handlers.bus.published[0].outcome == "refused" and "ONNXRuntimeError" in handlers.bus.published[0].reason
+    assert handlers.ready.is_set() and handlers.head.digests() == before
+
+
+async def test_verdicts_do_not_wait_for_ever_for_a_head(handlers: Handlers, monkeypatch) -> None:
+    async def hangs(_):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("services.classifier.handlers.HEAD_WAIT_S", 0.2)
+    monkeypatch.setattr(handlers.head, "activate", hangs)
+    handlers.on_model_published(published("0" * 64))
+    handlers.bus.past_read.set()
+    [verdict] = await asyncio.wait_for(handlers.on_document_ingested(ingested()), 5)
+    assert verdict.head_digest == handlers.head.digests()["news"]
+
+
+async def test_a_collection_without_a_label_set_of_its_own_has_the_head_of_news(handlers: Handlers) -> None:
+    handlers.bus.past_read.set()
+    [verdict] = await handlers.on_document_ingested(ingested(collection="messages"))
+    assert verdict.head_digest == handlers.head.digests()["news"] and verdict.decision["category"].by == "neural"
 
 
 async def test_http(handlers: Handlers) -> None:

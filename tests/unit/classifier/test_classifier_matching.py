@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.classifier.folding import fold
 from services.classifier.literals import literals
-from services.classifier.matching import Finder, Pattern
+from services.classifier.matching import LONGEST_MATCH, Finder, Pattern
 from services.classifier.spelling import Speller
 from shared.errors import ConfigError
 
@@ -30,7 +30,29 @@ def test_phrases_are_found_inside_longer_ones_and_at_word_boundaries() -> None:
 
 def test_each_rule_gets_its_own_places_in_order() -> None:
     finder = Finder([(["b", "a b"], None), ([], Pattern("b+")), (["c"], Pattern("a b"))])
-    assert finder.find("a b, bbb c") == {0: [(0, 3), (2, 3)], 1: [(2, 3), (5, 8)], 2: [(0, 3), (9, 10)]}
+    places = finder.find("a b, bbb c")
+    assert {number: list(spans) for number, spans in places.items()} == {0: [(0, 3), (2, 3)], 1: [(2, 3), (5, 8)], 2: [(0, 3), (9, 10)]}
+    assert list(places[0]) == [(0, 3), (2, 3)], "the places can be asked for again"
+
+
+def test_places_are_found_one_by_one_without_a_cap_and_wherever_a_window_ends() -> None:
+    long = "ä b " * 30_000
+    by_pattern = list(Pattern("b").find(long))
+    assert len(by_pattern) == 30_000 and by_pattern[-1] == (len(long) - 2, len(long) - 1)
+    assert len(list(Finder([(["b"], None)]).find(long)[0])) == 30_000
+    for before in range(LONGEST_MATCH - 4, LONGEST_MATCH + 4):
+        text = "é " * (before // 2) + "x" * (before % 2) + " i want to die"
+        assert [text[slice(*span)] for span in Pattern("want(?: to)? die").find(text)] == ["want to die"]
+    assert next(iter(Pattern("a(?:.*z)?").find("a " * LONGEST_MATCH + "z"))) == (0, 1), "no match is longer than LONGEST_MATCH"
+
+
+def test_no_pattern_is_quadratic_where_every_place_is_asked_for() -> None:
+    took = []
+    for times in (20_000, 80_000):
+        began = time.process_time()
+        assert len(list(Pattern("a(?:.*z)?").find("a " * times))) == times
+        took.append(time.process_time() - began)
+    assert took[1] < 12 * took[0] + 0.5
 
 
 @pytest.mark.parametrize(
@@ -161,6 +183,8 @@ def test_folding(written: str, wanted: str) -> None:
         ("ikillmyself", "i kill myself"),
         ("K. M. S. now", "kms. now"),
         ("t0 kill myself", "to kill myself"),
+        ("KILL MYSLEF", "kill myself"),
+        ("sucide!", "suicide!"),
     ],
 )
 def test_other_spellings_of_what_rules_look_for(written: str, wanted: str) -> None:
@@ -201,6 +225,18 @@ def test_a_hit_is_found_as_it_was_written(before: str, after: str) -> None:
     at = folded.text.rindex("kill myself") if folded.text.count("kill myself") == 1 else None
     if at is not None:
         assert text[slice(*folded.written(at, at + len("kill myself")))] == "k1ll  mys3lf"
+
+
+def test_line_breaks_are_kept_beside_the_text() -> None:
+    folded = SPELLER.read("I want\nto k i l l\r\nmyself\n\nnow")
+    assert folded.text == "i want to kill myself\nnow"
+    assert folded.lines == "i want\nto kill\nmyself\nnow"
+
+
+def test_words_spaced_out_again_and_again_take_linear_time() -> None:
+    began = time.process_time()
+    assert SPELLER.read("s u i c i d e wall " * 20_000).text.count("suicide") == 20_000
+    assert time.process_time() - began < 5.0
 
 
 def test_a_very_long_word_is_neither_kept_nor_guessed_at() -> None:

@@ -5,7 +5,8 @@ from classifier_samples import TEXT, at, feedback, ingested
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.classifier.overlay import SAME, Overlay, _probes, jaccard, tokens
+from services.classifier.overlay import SAME, Bare, Overlay, _probes, denials, jaccard, tokens
+from shared.events import DocumentClassified
 
 
 def overlay(*events) -> Overlay:
@@ -18,6 +19,10 @@ def overlay(*events) -> Overlay:
 def label(view: Overlay, document=None) -> str:
     correction = view.corrections(document or ingested()).get("category")
     return correction.label if correction else ""
+
+
+def enriched_and_decided(document) -> DocumentClassified:
+    return DocumentClassified(**document.model_dump(), decision={}, stage="final", as_of=at(5))
 
 
 def test_the_newest_stands_in_whatever_order_they_come() -> None:
@@ -52,6 +57,37 @@ def test_near_duplicates_and_the_same_story_follow() -> None:
     assert label(view, ingested("doc-3", "Quite another text", "about the same thing", story="s1")) == "security"
     assert label(view, ingested("doc-4", "Choir sings", "A choir sang on the market square.")) == ""
     assert label(view, ingested("doc-5", text=TEXT, collection="messages")) == ""
+
+
+DENIES = "I don't want to die, honestly, I want to live and see the spring with my sister in the mountains."
+
+
+def test_the_same_words_that_deny_something_else_are_another_text() -> None:
+    view = overlay(feedback("f1", "science", title="Note", text=DENIES, document_id="doc-0"))
+    other = DENIES.replace("to die", "to x").replace("to live", "to die").replace("to x", "to live")
+    assert tokens("Note", other) == tokens("Note", DENIES) and denials("Note", other) != denials("Note", DENIES)
+    assert label(view, ingested("doc-2", "Note", other)) == "" == label(view, ingested("doc-3", "Note", DENIES.replace("don't ", "")))
+    assert label(view, ingested("doc-4", "Note", DENIES.replace("spring", "summer"))) == "science"
+
+
+def test_an_edited_document_is_not_the_one_that_was_judged() -> None:
+    judged = enriched_and_decided(ingested(title="Note", text=DENIES))
+    view = overlay(feedback("f1", "science", document=judged))
+    assert view.corrections(ingested(title="Note", text=DENIES))["category"].of_this
+    edited = ingested(title="Note", text="Goodbye. I have the pills here.", version="v2")
+    assert label(view, edited) == "" and view.newest(edited) == at(10)  # its verdict must replace the corrected one of before
+    mended = ingested(title="Note", text=DENIES.replace("spring", "summer"), version="v2")
+    assert label(view, mended) == "science" and not view.corrections(mended)["category"].of_this
+
+
+def test_a_bare_text_finds_the_corrections_of_its_copies() -> None:
+    view = overlay(
+        feedback("f1", "security", title="Router maker ships firmware", text=TEXT), feedback("f2", "sport", text="🙂 ✨", document_id="d2")
+    )
+    copy = view.corrections(Bare("Router maker ships firmware", f"{TEXT}\n", "news"))["category"]
+    assert copy.label == "security" and copy.of_this
+    assert view.corrections(Bare("", "🙂 ✨", "news"))["category"].label == "sport"
+    assert view.corrections(Bare("", "Another text", "news")) == {} == view.corrections(Bare("", TEXT, "wellbeing"))
 
 
 def test_a_correction_of_the_document_itself_stands_above_a_newer_one_of_a_twin() -> None:

@@ -31,7 +31,7 @@ def decider(tmp_path: Path):
     use(tmp_path / "feedloop.yaml")
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "desk.yaml").write_text(RULES)
-    yield Decider(RuleBook(tmp_path / "rules", label_set), Overlay(), label_set)
+    yield Decider(RuleBook(tmp_path / "rules", label_set, drop_safety_rules=True), Overlay(), label_set)
     use(None)
 
 

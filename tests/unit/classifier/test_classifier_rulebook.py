@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from test_classifier_rules import NEWS, rule
 
+from services.classifier import rule_desk
 from services.classifier.rule_desk import RuleDesk
 from services.classifier.rule_news import MOST_INLINE, announcement, back_to_folder, files_in, files_of
-from services.classifier.rulebook import FOLDER, RuleBook
+from services.classifier.rulebook import FOLDER, SHIPPED, RuleBook
 from shared.envelope import MAX_BODY, body_of
 from shared.errors import ConfigError, FeedloopError, PermanentError
 from shared.events import RulesPublished, RuleText
@@ -27,6 +29,10 @@ from shared.taxonomy import label_set
 
 def text_of(*rules: dict) -> str:
     return json.dumps({"rules": list(rules)})
+
+
+def book_of(folder: Path) -> RuleBook:
+    return RuleBook(folder, label_set, drop_safety_rules=True)
 
 
 def save(file: Path, text: str, mtime: int) -> None:
@@ -57,7 +63,7 @@ def take(book: RuleBook, store: ObjectStore, event: RulesPublished) -> bool:
 
 def test_a_bad_edit_keeps_the_old_rules_and_says_so(folder: Path) -> None:
     file = folder / "a.yaml"
-    book = RuleBook(folder, label_set)
+    book = book_of(folder)
     first = book.rules
     assert not book.refresh()
     save(file, text_of(rule(label="extreme")), 2)
@@ -79,7 +85,7 @@ def test_a_bad_folder_at_the_start_ends_the_process(tmp_path: Path) -> None:
 
 
 def test_published_rules_hold_in_every_replica_until_the_folder_is_asked_for_again(folder: Path, store: ObjectStore) -> None:
-    one, other = RuleBook(folder, label_set), RuleBook(folder, label_set)
+    one, other = book_of(folder), book_of(folder)
     event = RulesPublished.model_validate_json(
         news(one, store, text_of(rule(any=["hurry"], tests=[{"text": "hurry", "hit": True}]))).model_dump_json()
     )
@@ -96,7 +102,7 @@ def test_published_rules_hold_in_every_replica_until_the_folder_is_asked_for_aga
 
 
 def test_published_rules_that_are_bad_missing_or_others_are_refused_and_the_old_stay(folder: Path, store: ObjectStore) -> None:
-    book = RuleBook(folder, label_set)
+    book = book_of(folder)
     before, good = book.rules, news(book, store, text_of(rule(id="r2")))
     gone = good.model_copy(update={"files": [], "files_ref": store.put(b"[]").model_copy(update={"uri": "blobs/no/thing"})})
     odd = good.model_copy(update={"files": [], "files_ref": store.put(b"{")})
@@ -113,7 +119,7 @@ def test_published_rules_that_are_bad_missing_or_others_are_refused_and_the_old_
 
 
 def test_large_rules_travel_by_reference(folder: Path, store: ObjectStore) -> None:
-    book = RuleBook(folder, label_set)
+    book = book_of(folder)
     many = text_of(*(rule(id=f"r{n}", reason="x" * 1100) for n in range(400)))
     assert len(many) > MOST_INLINE
     event = news(book, store, many)
@@ -141,7 +147,7 @@ class _Odd:
 def test_expiry_is_told_once_a_rule(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     now = [datetime(2026, 11, 20, 12, tzinfo=UTC)]
     save(folder / "a.yaml", text_of(rule(expires="2026-11-20")), 2)
-    book = RuleBook(folder, label_set, lambda: now[0])
+    book = RuleBook(folder, label_set, lambda: now[0], drop_safety_rules=True)
     told = lambda: capsys.readouterr().out.count("rules.expired")  # noqa: E731
     book.refresh()
     assert told() == 0
@@ -163,15 +169,18 @@ class MemoryBus:
                 await reader(RulesPublished.model_validate_json(event.model_dump_json()))
 
 
+DROP = {"drop_safety_rules": True}
+
+
 async def test_rules_are_published_over_http_and_taken_by_all_replicas(folder: Path, store: ObjectStore) -> None:
-    bus, books = MemoryBus(), [RuleBook(folder, label_set) for _ in range(3)]
+    bus, books = MemoryBus(), [book_of(folder) for _ in range(3)]
     desks = [RuleDesk(book, store, bus, lambda: START) for book in books]  # type: ignore[arg-type]
     bus.readers = [desk.on_rules_published for desk in desks]
     app = Starlette(routes=desks[0].routes(), exception_handlers={HTTPException: _http_error, FeedloopError: _failed})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://classifier") as client:
         shadowed = [rule(), rule(id="r2", label="low")]
-        answer = await client.post("/api/rules", json={"files": [{"name": "a.yaml", "text": text_of(*shadowed)}], "by": "ana"})
-        assert answer.status_code == 202 and answer.json()["count"] == 2 and len(answer.json()["warnings"]) == 2
+        answer = await client.post("/api/rules", json={"files": [{"name": "a.yaml", "text": text_of(*shadowed)}], "by": "ana", **DROP})
+        assert answer.status_code == 202 and answer.json()["count"] == 2 and len(answer.json()["warnings"]) == 3
         assert {book.rules.digest for book in books} == {answer.json()["digest"]} == {book.source for book in books}
         for wrong, says in (
             ([{"name": "a.yaml", "text": text_of(rule(label="extreme"))}], "no label 'extreme'"),
@@ -185,8 +194,91 @@ async def test_rules_are_published_over_http_and_taken_by_all_replicas(folder: P
         assert {book.source for book in books} == {FOLDER} and len(books[2].rules) == 1
 
 
-async def test_reading_the_folder_and_the_topic_at_once_leaves_one_of_them_whole(folder: Path, store: ObjectStore) -> None:
+SAFETY = (SHIPPED / "safety.yaml").read_text()
+ALL = SAFETY.count("kind: block")
+
+
+@pytest.mark.parametrize(
+    ("files", "dropped"),
+    [
+        ({"a.yaml": text_of(rule())}, f"drop {ALL} of the {ALL} safety rules"),
+        ({"safety.yaml": SAFETY.replace("id: risk-code-word", "id: mine")}, f"drop 1 of the {ALL} safety rules that ship (risk-code-word)"),
+        ({"safety.yaml": SAFETY.replace("kind: block", "kind: plain", 1)}, "drop 1 of"),
+        ({"safety.yaml": SAFETY.replace("kind: block", "kind: block\n    expires: 2027-01-01", 1)}, "drop 1 of"),
+        ({"safety.yaml": f"collection: wellbeing\n{SAFETY}"}, f"drop {ALL} of"),
+    ],
+)
+async def test_safety_rules_are_not_dropped_by_accident(tmp_path: Path, store: ObjectStore, files: dict[str, str], dropped: str) -> None:
+    book, bus = RuleBook(SHIPPED, label_set), MemoryBus()
+    desk = RuleDesk(book, store, bus, lambda: START)  # type: ignore[arg-type]
+    bus.readers = [desk.on_rules_published]
+    app = Starlette(routes=desk.routes(), exception_handlers={HTTPException: _http_error, FeedloopError: _failed})
+    body = {"files": [{"name": name, "text": text} for name, text in files.items()]}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://classifier") as client:
+        refused = await client.post("/api/rules", json=body)
+        assert refused.status_code == 400 and dropped in refused.json()["error"] and "drop_safety_rules: true" in refused.json()["error"]
+        assert book.source == FOLDER and book.warnings == book.rules.warnings
+        asked = await client.post("/api/rules", json=body | DROP)
+        assert asked.status_code == 202 and "safety rules that ship are not in force" in asked.json()["warnings"][0]
+        assert book.source == asked.json()["digest"] and book.warnings[0] == asked.json()["warnings"][0]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match="FEEDLOOP_DROP_SAFETY_RULES=true"):
+        RuleBook(tmp_path, label_set)
+    assert "safety rules that ship are not in force" in RuleBook(tmp_path, label_set, drop_safety_rules=True).warnings[0]
+
+
+def test_an_edit_of_the_folder_does_not_drop_safety_rules_either(folder: Path) -> None:
+    save(folder / "safety.yaml", SAFETY, 1)
     book = RuleBook(folder, label_set)
+    before = book.rules.digest
+    assert book.warnings == [] and len(book.rules) > ALL  # rules of one's own beside them are nobody's business
+    (folder / "safety.yaml").unlink()
+    assert not book.refresh() and f"drop {ALL} of the {ALL}" in book.problem and book.rules.digest == before
+
+
+class Away(ObjectStore):
+    """An object store that can be away, or answer nothing at all."""
+
+    state = ""
+
+    def get(self, ref):
+        if self.state == "silent":
+            time.sleep(0.5)
+        if self.state:
+            raise OSError("connection refused")
+        return super().get(ref)
+
+
+@pytest.mark.parametrize("state", ["away", "silent"])
+async def test_an_object_store_that_is_away_does_not_stop_verdicts(folder: Path, tmp_path: Path, monkeypatch, state: str) -> None:
+    monkeypatch.setattr(rule_desk, "FIRST_S", 0.2)
+    monkeypatch.setattr(rule_desk, "AGAIN_S", 0.05)
+    store, book = Away(str(tmp_path / "objects")), book_of(folder)
+    large, small = (news(book, store, text_of(*(rule(id=f"r{n}", reason="x" * 1100) for n in range(many)))) for many in (400, 2))
+    assert large.files_ref and not small.files_ref
+    desk = RuleDesk(book, store, MemoryBus(), lambda: START)  # type: ignore[arg-type]
+    keeping = asyncio.create_task(desk.keep_announced())
+    store.state = state
+    await asyncio.wait_for(desk.on_rules_published(large), 2)  # what the service's start waits for
+    assert len(book.rules) == 1 and "can't be read now, and are tried again" in book.problem
+    await asyncio.sleep(0.2)
+    store.state = ""
+    async with asyncio.timeout(10):
+        while len(book.rules) != 400:
+            await asyncio.sleep(0.05)
+    assert book.problem == ""
+    store.state = state
+    await desk.on_rules_published(news(book, store, text_of(*(rule(id=f"s{n}", reason="x" * 1100) for n in range(400)))))
+    await desk.on_rules_published(small)  # newer: what was waited for is wanted no longer
+    store.state = ""
+    await asyncio.sleep(0.6)
+    assert len(book.rules) == 2 and not keeping.done()
+    keeping.cancel()
+
+
+async def test_reading_the_folder_and_the_topic_at_once_leaves_one_of_them_whole(folder: Path, store: ObjectStore) -> None:
+    book = book_of(folder)
     event = news(book, store, text_of(rule(id="r2", any=["hurry"], tests=[{"text": "hurry", "hit": True}])))
     for n in range(20):
         save(folder / "a.yaml", text_of(rule(id=f"f{n}")), 10 + n)

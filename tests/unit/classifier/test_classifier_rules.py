@@ -8,10 +8,11 @@ import pytest
 import yaml
 from classifier_samples import RULES
 
-from services.classifier.rule_files import MOST_BYTES, check_size
+from services.classifier.rule_files import MOST_BYTES, check_size, read_files
 from services.classifier.rules import Hit, RuleSet
+from services.classifier.scope import sentence
 from shared.errors import ConfigError
-from shared.taxonomy import label_set
+from shared.taxonomy import label_set, use
 
 NEWS, WELLBEING = label_set("news"), label_set("wellbeing")
 
@@ -198,6 +199,56 @@ def test_the_softer_label_is_said_with_the_reason() -> None:
     assert hit.rule.label == "low" and "softer, “years ago”" in hit.reason()
     assert [h.rule.label for h in rules.hits("", "Years ago: doom, today as well", NEWS)] == ["high"]
     assert [h.rule.label for h in rules.hits("", "Years ago: doom. Doom!", NEWS)] == ["high"]  # the strongest of the places
+
+
+def test_a_guard_beside_the_words_of_a_block_rule_voids_and_elsewhere_it_softens() -> None:
+    guarded = {"label": "high", "unless": ["sale", "doom metal"]}
+    block, plain = risk(softer="low", still=["today"], soften=["once"], **guarded), risk("plain", kind="plain", any=["gloom"], **guarded)
+    plain["tests"] = [{"text": "gloom", "hit": True}]
+    rules = ruleset(block, plain)
+    of = lambda text: [(h.rule.label, h.rule.kind) for h in rules.hits("", text, NEWS)]  # noqa: E731
+    assert of("doom sale") == of("doom metal") == of("gloom at the sale") == []
+    assert of("a sale, then doom") == [("low", "plain")] and of("a sale, then doom today") == [("high", "block")]
+    assert of("a sale. doom") == of("a sale\ndoom") == of("a sale and I doom") == [("high", "block")]
+    assert [h.rule.label for h in ruleset(risk(label="high", unless=["sale"])).hits("", "a sale, then doom", NEWS)] == ["high"]
+
+
+@pytest.fixture
+def own_labels(tmp_path):
+    def declare(**sets: dict) -> None:
+        (tmp_path / "feedloop.yaml").write_text(yaml.safe_dump({"label_sets": sets}))
+        use(tmp_path / "feedloop.yaml")
+
+    yield declare
+    use(None)
+
+
+def test_shipped_rules_that_an_own_label_set_cannot_say_are_left_out_with_a_warning(own_labels) -> None:
+    tasks = {"mood": {"meaning": "the mood", "labels": {"good": "good", "bad": "bad"}}}
+    own_labels(news={"tasks": tasks}, wellbeing={"tasks": tasks})
+    rules = RuleSet(read_files(RULES), label_set)
+    assert len(rules) == 0 and rules.hits("", "I want to kill myself", label_set("wellbeing")) == []
+    assert any("left out of news: no task 'risk'" in line and "safety.yaml" in line for line in rules.warnings)
+    assert any("left out of wellbeing: no task 'emotion'" in line for line in rules.warnings)
+    own_labels(news={"tasks": tasks})
+    rules = RuleSet(read_files(RULES), label_set)
+    assert rules.hits("", "I want to kill myself", label_set("wellbeing")) and rules.hits("", "I want to kill myself", label_set("news")) == []
+    with pytest.raises(ConfigError, match="no task 'urgency'"):  # an error of one's own is one
+        RuleSet([("a.yaml", json.dumps({"rules": [rule(label="extreme")]}).encode())], label_set)
+
+
+def test_a_block_rule_says_nothing_where_its_label_is_no_safety_label(own_labels) -> None:
+    risks = {"meaning": "risk", "labels": {"none": "none", "low": "low", "high": "high"}}
+    own_labels(news={"tasks": {"risk": risks}})
+    rules = ruleset(risk(label="high"))
+    assert rules.hits("", "doom", label_set("news")) == [] and rules.hits("", "doom", label_set("wellbeing"))
+
+
+def test_rules_that_share_their_words_and_guards_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = ruleset(*(rule(id=f"r{n}", unless=["drill"]) for n in range(300)))
+    asked = []
+    monkeypatch.setattr("services.classifier.judging.sentence", lambda *given: asked.append(given) or sentence(*given))
+    assert len(rules.hits("", "act now", NEWS)) == 300 and len(asked) == 1
 
 
 def test_conflicts_and_shadowed_rules_are_told_with_both_ids() -> None:

@@ -54,6 +54,22 @@ def test_negation(before: str, after: str, wanted: str) -> None:
     assert negated(NOT, text, 0, len(before), len(before) + 5) is Negation[wanted]
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("i wont do it but now i will", "NONE"),
+        ("i wont do it but now i am happy", "NEGATED"),
+        ("i would never do it in front of mum", "DOUBTED"),
+        ("i would never do it at home", "DOUBTED"),
+        ("i would never do it over a game", "NEGATED"),
+        ("i would never do it", "NEGATED"),
+    ],
+)
+def test_a_negation_taken_back_or_of_the_way_alone(text: str, wanted: str) -> None:
+    start = text.index("do it")
+    assert negated(NOT, text, 0, start, start + 5, len(text)) is Negation[wanted]
+
+
 def test_a_clause_of_its_own_is_not_negated_by_the_one_before_and_may_be_doubted() -> None:
     for text, wanted in (("i wont come i want it", Negation.NONE), ("i dont think i want it", Negation.DOUBTED)):
         start = text.rindex("i want")
@@ -75,6 +91,12 @@ def test_a_clause_of_its_own_is_not_negated_by_the_one_before_and_may_be_doubted
         ("i said i want it", "WRITER"),
         ("🎵 i want it 🎵", "OTHER"),
         ("🎵 i want it", "UNSURE"),
+        ("🎵🎶 i want it 🎶", "OTHER"),
+        ("🎵 la la 🎵 i want it", "WRITER"),
+        ("🎵 la la 🎵 i want it 🎵", "UNSURE"),
+        ("🎵 " + "la " * 400 + "🎵 i want it 🎵", "UNSURE"),
+        ("> how are you?\ni want it", "WRITER"),
+        ("they say: 'i want it' is what patients tell us", "OTHER"),
         ("> i want it", "UNSURE"),
         ("'cause i want it, the kids' toys", "WRITER"),
         ('he said "no". i want it', "WRITER"),
@@ -109,6 +131,25 @@ def test_speaker(text: str, wanted: str) -> None:
         ("If I ever wanted to end it all, I would call my mother first", "low"),
         ("My friend says she wants to kill herself", "low"),
         ("I can't go on", "low"),
+        # an idiom or a job elsewhere in the sentence takes nothing back
+        ("I want to kill myself over a girl", "high"),
+        ("I slipped again and I want to kill myself", "high"),
+        ("As a nurse I see death daily and tonight I want to kill myself", "high"),
+        ("I will hang myself on the stairs tonight", "high"),
+        ("I'd kill myself to finish this pain", "high"),
+        ("I translate for a living and I want to kill myself", "high"),
+        ("In this game I would kill myself", "low"),
+        # every line break ends a sentence, and a quoted line
+        ("fell off my bike yesterday\nI want to kill myself", "high"),
+        ("my essay is done\nI want to kill myself tonight", "high"),
+        ("> how are you?\nI want to kill myself", "high"),
+        ("> I want to kill myself", "low"),
+        # notes, negation and softening do not take everything back
+        ("♪ I'm so tired ♪ I want to kill myself ♪", "low"),
+        ("♪ I'm so tired ♪ I want to kill myself", "high"),
+        ("I didn't want to kill myself but now I do", "high"),
+        ("I will never kill myself in front of mum, I'll do it alone", "low"),
+        ("If I ever get home I will kill myself", "high"),
         ("I feel hopeless and so tired", "low"),
         ("I'm not going to kill myself", "none"),
         ("I would never ever kill myself", "none"),
@@ -160,6 +201,7 @@ def test_a_long_text_without_full_stops_is_read_quickly(rulebook: RuleBook, fill
     began = time.process_time()
     rulebook.rules.hits("", filler * 2000, NEWS)
     assert time.process_time() - began < 3.0
+    assert risk(rulebook, filler.replace('"', "").replace("'", "") * 2000 + "x\n\nI want to die") == "high"
     assert risk(rulebook, re.sub("🎵", "", filler) * 20 + "… I want to die") == "high"
 
 
@@ -169,3 +211,30 @@ def test_the_texts_that_the_rules_were_developed_on(rulebook: RuleBook, wanted: 
     texts = yaml.safe_load(DEVELOPED_ON.read_text(encoding="utf-8"))[wanted]
     wrong = [text for text in texts if risk(rulebook, text) != wanted]
     assert len(texts) >= 15 and 1 - len(wrong) / len(texts) >= least, wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "least"),
+    [("fresh_danger", "high", 0.9), ("fresh_lookalike", "none", 1.0), ("reviewed_danger", "high", 0.9), ("reviewed_lookalike", "none", 1.0),
+     ("heldout_danger", "high", 0.8), ("heldout_lookalike", "none", 1.0)],
+)  # fmt: skip
+def test_danger_and_what_looks_like_it(rulebook: RuleBook, name: str, wanted: str, least: float) -> None:
+    texts = yaml.safe_load(DEVELOPED_ON.read_text(encoding="utf-8"))[name]
+    said = {text: risk(rulebook, text) for text in texts}
+    wrong = {text: label for text, label in said.items() if label != wanted}
+    assert 1 - len(wrong) / len(texts) >= least, wrong
+
+
+def test_a_long_text_is_judged_to_its_end(rulebook: RuleBook) -> None:
+    """However often the words stand there and are taken back, and however far away they are meant."""
+    began = time.process_time()
+    assert risk(rulebook, "I would never kill myself. " * 8000) == "none"
+    assert risk(rulebook, "I would never kill myself. " * 8000 + "I want to kill myself") == "high"
+    assert time.process_time() - began < 15
+
+
+def test_what_is_said_softly_hides_nothing_graver(rulebook: RuleBook) -> None:
+    hits = [hit for hit in rulebook.rules.hits("", "When I was 15 I wanted to kill myself. I took 40 paracetamol.", NEWS) if hit.rule.task == "risk"]
+    assert {hit.rule.label for hit in hits} == {"high"}
+    [soft] = [hit for hit in rulebook.rules.hits("", "When I was 15 I wanted to kill myself", NEWS) if hit.rule.id == "risk-past"]
+    assert (soft.rule.label, soft.rule.kind) == ("low", "plain")

@@ -123,7 +123,7 @@ async def test_a_verdict_for_a_person(classifier, capsys: pytest.CaptureFixture[
     assert classifier == [("explain=1", {"items": [{"text": "I will kill it", "title": "A title"}], "collection": "news"})]
     assert "“A title. I will kill it”" in said and "rule x: because [why]" in said and "mattered most: goal (−25%)" in said
     assert said.index("risk") < said.index("category") and "sport 60%  by neural  unsure" in said and "none of them" in said
-    assert "news: rules abc, head none, fusion dddddddddddd" in said
+    assert "collection news: rules abc, head none, fusion dddddddddddd" in said
 
 
 async def test_json_a_line_in_order_and_in_batches(classifier, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,8 +57,8 @@ def test_test_lists_every_failure(tmp_path: Path) -> None:
 
 
 def test_explain_says_what_hit_what_was_voided_and_why(tmp_path: Path) -> None:
-    shown = run("explain", "In Minecraft I want to k1ll mys3lf.", "When I was 15 I wanted to die.").output
-    assert "read as: in minecraft i want to kill myself." in shown
+    shown = run("explain", "I want to k1ll mys3lf in Minecraft.", "When I was 15 I wanted to die.").output
+    assert "read as: i want to kill myself in minecraft." in shown
     assert "void    risk-intent" in shown and "“in minecraft” in the same sentence" in shown
     assert "softer  risk-past" in shown and "-> risk low; “when i was”" in shown
     assert "says    risk low" in shown and "says    emotion self_harm_low" in shown
