@@ -36,6 +36,16 @@ PERMANENT: tuple[type[Exception], ...] = (
     RecursionError,
 )
 TRANSIENT: tuple[type[BaseException], ...] = (TransientError, TimeoutError, ConnectionError, aiohttp.ClientError, KafkaError)
+MOST_PAUSE = 60.0  # seconds that one record waits for what is known to be away
+
+
+class Paused(TransientError):
+    """What the record needs is known to be away for `wait_s` seconds more. It is not tried again before it is kept: the guard waits for that long instead,
+    so that reading pauses, and does not spin."""
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,10 @@ class Guard(Generic[T]):
         for wait in [*self.retry.waits(), None]:
             try:
                 return await self.handle(record)
+            except Paused as error:
+                metrics.RETRIES.labels(self.topic).inc()
+                await asyncio.sleep(min(error.wait_s, MOST_PAUSE))
+                raise
             except TRANSIENT as error:
                 metrics.RETRIES.labels(self.topic).inc()
                 if wait is None:

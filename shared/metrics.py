@@ -37,6 +37,7 @@ POLLING = _gauge("ingest_polling", "sources that are being read, or wait for the
 
 ENRICH_SECONDS = _histogram("inference_enrich_seconds", "time to enrich one document", _SLOW)
 REQUESTS = _counter("inference_requests_total", "requests to the engine, by outcome", "outcome")
+LEFT_OUT = _counter("inference_left_out_total", "parts of an enrichment that were unsound and left out: a task's label, or the metadata", "part")
 ACTIVATIONS = _counter("inference_activations_total", "adapters asked to go live, by outcome", "outcome")
 LIVE = _gauge("inference_live_info", "1 for the digest that is live", "digest")
 

@@ -179,9 +179,15 @@ def use(place: Path | None) -> Mapping[str, LabelSet]:
     return found
 
 
+def known() -> list[str]:
+    """The collections that have a label set of their own: the user's, and those that ship."""
+    return sorted({*_own, *(path.stem for path in LABELS.glob("*.yaml"))})
+
+
 @cache
 def label_set(collection: str = "news") -> LabelSet:
-    """The label set of a collection: the user's own, else shared/labels/<collection>.yaml, else `news`.
+    """The label set of a collection: the user's own, else shared/labels/<collection>.yaml, else `news`; its `collection` says which it is. Sources may be
+    sorted into collections that have no set of their own; who is asked by name refuses one (`known`).
     Raises ValueError for what is no name of a collection: it comes from outside and becomes the name of a file."""
     if not _NAME.fullmatch(collection):
         raise ValueError(f"{collection[:60]!r} is no name of a collection: small letters, digits, - and _, at most 41")

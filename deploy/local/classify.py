@@ -65,5 +65,5 @@ def show(given: Given, verdict: Mapping[str, Any]) -> None:
             out.print(Text(f"               mattered most: {told}"))
     parts = {"rules": "rules_digest", "head": "head_digest", "fusion": "fusion_digest"}
     known = [f"{part} {str(verdict.get(key) or 'none')[:12]}" for part, key in parts.items()]
-    out.print(Text(f"  {verdict['collection']}: {', '.join(known)}", style="dim"))
+    out.print(Text(f"  collection {verdict['collection']}: {', '.join(known)}", style="dim"))
     out.print()

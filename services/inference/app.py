@@ -1,7 +1,7 @@
 """Wiring of the inference service."""
 
 from services.inference.adapters import Adapters
-from services.inference.engine import Engine
+from services.inference.engine import REST_S, Engine
 from services.inference.enrich import Enricher
 from services.inference.gateway import Gateway
 from services.inference.handlers import Handlers
@@ -12,6 +12,8 @@ from shared.events import DocumentIngested, ModelPublished
 from shared.objects import ObjectStore
 from shared.registry import Registry, base_id
 from shared.service import Service
+
+ROUNDS = 4  # of documents side by side in one batch
 
 
 def build(settings: Settings) -> Service:
@@ -30,8 +32,15 @@ def build(settings: Settings) -> Service:
         clock=utc_now,
         max_rank=settings.max_rank,
     )
-    handlers = Handlers(enricher, adapters, bus, settings.check_every_s)
-    bus.handle(DocumentIngested, handlers.on_document_ingested, at_once=settings.at_once, batch=32)
+    handlers = Handlers(enricher, adapters, bus, settings.check_every_s, settings.document_s)
+    bus.handle(
+        DocumentIngested,
+        handlers.on_document_ingested,
+        at_once=settings.at_once,
+        batch=ROUNDS * settings.at_once,
+        # a round at its worst: requests that are not answered until the circuit opens, one more to see, and the pause; Kafka must not take it for dead
+        longest_s=ROUNDS * (settings.document_s + settings.timeout_s + REST_S),
+    )
     bus.project(ModelPublished, handlers.on_model_published)
     return Service(
         "inference",

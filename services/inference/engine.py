@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,12 @@ import aiohttp
 from shared import metrics
 from shared.errors import PermanentError, TransientError
 from shared.events import LabelScore
+from shared.guard import Paused
+from shared.logs import logger
 from shared.prompts import Message
+
+log = logger(__name__)
+MOST_SILENT, REST_S = 5, 10.0  # requests in a row without an answer until no more are sent, and seconds until one is, to see
 
 
 class ContextTooLong(PermanentError):
@@ -37,11 +43,56 @@ class Step:
     alternatives: list[tuple[str, float]]
 
 
+class Circuit:
+    """Opens after `most` requests in a row without an answer. Open, it lets one through every `rest` seconds, and the first answer closes it. A refusal
+    and "busy" are answers: what is counted is silence, because a silent engine costs a deadline each time it is asked."""
+
+    def __init__(self, most: int = MOST_SILENT, rest: float = REST_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self.most, self.rest, self.clock = most, rest, clock
+        self.silent = 0  # in a row
+        self._next = 0.0
+
+    @property
+    def state(self) -> Literal["closed", "open", "half-open"]:
+        if self.silent < self.most:
+            return "closed"
+        return "open" if self.clock() < self._next else "half-open"
+
+    def admit(self) -> float:
+        """0 where a request may be sent now; else the seconds until one may."""
+        if self.silent < self.most:
+            return 0.0
+        if (left := self._next - self.clock()) > 0:
+            return left
+        self._next = self.clock() + self.rest  # this one is the probe; the others wait for what becomes of it
+        return 0.0
+
+    def answered(self) -> None:
+        if self.silent >= self.most:
+            log.info("engine.answers", after=self.silent)
+        self.silent = 0
+
+    def unanswered(self) -> None:
+        self.silent += 1
+        if self.silent >= self.most:
+            self._next = self.clock() + self.rest
+        if self.silent == self.most:
+            log.error(
+                "engine.silent", requests=self.silent, effect=f"none is sent but one every {self.rest:.0f} s; provisional verdicts stand meanwhile"
+            )
+
+
+class NoAnswer(TransientError):
+    """The engine did not answer at all: nobody there, or not within the deadline."""
+
+
 class Engine:
     """Async client, between `open` and `close`. Raises TransientError where the engine is away or busy, PermanentError where it refuses the request."""
 
-    def __init__(self, url: str, *, kind: Literal["vllm", "openai"] = "vllm", key: str = "", timeout_s: float = 60.0) -> None:
-        self.url, self.kind = url.rstrip("/"), kind
+    def __init__(
+        self, url: str, *, kind: Literal["vllm", "openai"] = "vllm", key: str = "", timeout_s: float = 60.0, circuit: Circuit | None = None
+    ) -> None:
+        self.url, self.kind, self.circuit = url.rstrip("/"), kind, circuit or Circuit()
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
@@ -55,9 +106,9 @@ class Engine:
             self._session = None
 
     async def chat(self, body: dict[str, Any]) -> dict[str, Any]:
-        """POST /v1/chat/completions as it is."""
+        """POST /v1/chat/completions as it is. Raises Paused at once while the circuit is open."""
         try:
-            answer: dict[str, Any] = _object(await self._call("POST", "/v1/chat/completions", body))
+            answer: dict[str, Any] = _object(await self._watched("/v1/chat/completions", body))
         except (TransientError, PermanentError) as error:
             metrics.REQUESTS.labels(type(error).__name__).inc()
             raise
@@ -122,6 +173,21 @@ class Engine:
             return str(error)
         return ""
 
+    async def _watched(self, path: str, body: dict[str, Any]) -> Any:
+        """Through the circuit: generation alone, for what lists the models may answer while nothing is generated."""
+        if (wait := self.circuit.admit()) > 0:
+            raise Paused(f"the engine at {self.url} has not answered {self.circuit.silent} requests in a row: the next is sent in {wait:.0f} s", wait)
+        try:
+            answer = await self._call("POST", path, body)
+        except NoAnswer:
+            self.circuit.unanswered()
+            raise
+        except (TransientError, PermanentError):
+            self.circuit.answered()
+            raise
+        self.circuit.answered()
+        return answer
+
     async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         if self._session is None:
             raise RuntimeError("the engine client is not open")
@@ -129,12 +195,14 @@ class Engine:
             async with self._session.request(method, self.url + path, json=body) as response:
                 text = await response.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise TransientError(f"the engine at {self.url} does not answer ({type(error).__name__})") from error
+            raise NoAnswer(f"the engine at {self.url} does not answer ({type(error).__name__})") from error
         if response.status < 300:
             return _json(text) if text.startswith(("{", "[")) else text
         reason = " ".join(text.split())[:300]
         if response.status == 404:
             raise UnknownModel(f"the engine does not know it: {reason}")
+        if response.status in (502, 504):
+            raise NoAnswer(f"the engine does not answer what stands before it ({response.status}): {reason}")
         if response.status in (408, 409, 429) or response.status >= 500:
             raise TransientError(f"the engine is busy or failing ({response.status}): {reason}")
         if any(sign in reason for sign in ("context length", "max_model_len", "max_tokens", "is longer than")):

@@ -56,7 +56,7 @@ class Gateway:
         return Json({"object": "list", "data": [{"id": ALIAS, "object": "model", "owned_by": "feedloop", "root": live.name, "digest": live.digest}]})
 
     async def state(self, _: Request) -> Response:
-        """What is live, what a rollback would bring back, what is loaded."""
+        """What is live, what a rollback would bring back, what is loaded, and whether the engine is asked at all (closed: it is)."""
         previous = self.adapters.previous
         return Json(
             {
@@ -64,5 +64,6 @@ class Gateway:
                 "live": vars(self.adapters.live),
                 "previous": vars(previous) if previous else None,
                 "loaded": [vars(served) for served in self.adapters.loaded],
+                "circuit": {"state": self.engine.circuit.state, "unanswered": self.engine.circuit.silent},
             }
         )

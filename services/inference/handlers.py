@@ -10,6 +10,7 @@ from shared import metrics
 from shared.bus import Bus
 from shared.errors import PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, DocumentEnriched, DocumentIngested, ModelPublished
+from shared.guard import Paused
 from shared.logs import logger
 
 log = logger(__name__)
@@ -18,8 +19,8 @@ log = logger(__name__)
 class Handlers:
     """on_document_ingested enriches; on_model_published notes what is wanted, and `keep_live` brings it about."""
 
-    def __init__(self, enricher: Enricher, adapters: Adapters, bus: Bus, check_every_s: float = 15.0) -> None:
-        self.enricher, self.adapters, self.bus, self.check_every_s = enricher, adapters, bus, check_every_s
+    def __init__(self, enricher: Enricher, adapters: Adapters, bus: Bus, check_every_s: float = 15.0, document_s: float = 180.0) -> None:
+        self.enricher, self.adapters, self.bus, self.check_every_s, self.document_s = enricher, adapters, bus, check_every_s, document_s
         self.wanted: ModelPublished | None = None
         self._done: str = ""  # event id of the newest ModelPublished that was acted on, well or badly
         self._changed = asyncio.Event()
@@ -30,7 +31,10 @@ class Handlers:
         began = time.monotonic()
         async with self.adapters.lease() as served:
             try:
-                enriched = await self.enricher.enrich(document, served.name, served.digest)
+                async with asyncio.timeout(self.document_s):
+                    enriched = await self.enricher.enrich(document, served.name, served.digest)
+            except TimeoutError as error:
+                raise Paused(f"document {document.id} was not read within {self.document_s:g} s (FEEDLOOP_DOCUMENT_S)") from error
             except UnknownModel:
                 self._changed.set()  # the engine lost the adapter: have it loaded again before the retry
                 raise

@@ -1,7 +1,7 @@
 """A small real HTTP server that speaks as vLLM does, and what is asked of it."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ class FakeEngine:
         self.longest = 10_000  # characters of a prompt that fit
         self.instead: web.Response | None = None  # answered in place of everything
         self.cut_off = False
+        self.hook: Callable[[web.Request], Awaitable[web.Response]] | None = None  # asked in place of `chat`
         self.calls: list[str] = []
 
     def app(self) -> web.Application:
@@ -64,6 +65,8 @@ class FakeEngine:
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked.append(body)
+        if self.hook:
+            return await self.hook(request)
         if instead := self._instead():
             return instead
         if body["model"] not in ("base", *self.loaded):

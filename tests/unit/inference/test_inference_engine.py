@@ -1,12 +1,15 @@
 """The engine's client against a real HTTP server: what it asks, and what each failure becomes."""
 
+import asyncio
 import math
 
+import aiohttp
 import pytest
 from aiohttp import web
 
-from services.inference.engine import ContextTooLong, Engine, Step, UnknownModel, all_shares, share_of
+from services.inference.engine import Circuit, ContextTooLong, Engine, NoAnswer, Step, UnknownModel, all_shares, share_of
 from shared.errors import PermanentError, TransientError
+from shared.guard import Paused
 
 ASK = [{"role": "user", "content": "which?"}]
 
@@ -87,6 +90,7 @@ async def test_an_engine_without_choice_is_asked_by_schema(server, fake):
         (400, "bad grammar", PermanentError),
         (404, "The model `x` does not exist.", UnknownModel),
         (503, "overloaded", TransientError),
+        (504, "<html>gateway timeout</html>", NoAnswer),
         (500, "EngineDeadError", TransientError),
         (429, "slow down", TransientError),
         (200, "<html>starting</html>", TransientError),
@@ -149,6 +153,47 @@ async def test_an_answer_cut_off_is_said(engine, fake):
     fake.cut_off = True
     answer = await engine.write_json("base", ASK, {"properties": {"a": {"enum": ["x"]}}}, 10)
     assert (answer.finished, answer.text) == (False, '{"a": "x"}')
+
+
+async def test_a_silent_engine_is_asked_no_more_until_it_answers(server, fake):
+    now = [0.0]
+    engine = Engine(server, timeout_s=0.05, circuit=Circuit(most=3, rest=10, clock=lambda: now[0]))
+    await engine.open()
+    hangs, reached = True, []
+
+    async def chat(request):
+        reached.append(1)
+        await asyncio.sleep(0.3 if hangs else 0)
+        return web.json_response({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]})
+
+    fake.hook = chat
+    try:
+        for _ in range(3):
+            with pytest.raises(NoAnswer):
+                await engine.choose("base", ASK, ["a", "b"])
+        assert engine.circuit.state == "open" and await engine.models() == {"base"}  # what lists the models may answer all the while
+        with pytest.raises(Paused, match="has not answered 3 requests in a row: the next is sent in 10 s") as paused:
+            await engine.choose("base", ASK, ["a", "b"])
+        assert paused.value.wait_s == 10 and len(reached) == 3
+        now[0] = 10.5
+        assert engine.circuit.state == "half-open"
+        tried = await asyncio.gather(*(engine.choose("base", ASK, ["a", "b"]) for _ in range(4)), return_exceptions=True)
+        assert [type(error) for error in tried] == [NoAnswer, Paused, Paused, Paused] and len(reached) == 4
+        hangs, now[0] = False, 30.0
+        engine._session._timeout = aiohttp.ClientTimeout(total=5)
+        assert (await engine.choose("base", ASK, ["a", "b"])).label == "a"
+        assert engine.circuit.state == "closed" and engine.circuit.silent == 0
+    finally:
+        await engine.close()
+
+
+async def test_refusals_and_busy_are_answers(engine, fake):
+    for status in (503, 429, 400, 500):
+        fake.instead = web.Response(status=status, text="no")
+        for _ in range(6):
+            with pytest.raises((TransientError, PermanentError)):
+                await engine.choose("base", ASK, ["a", "b"])
+    assert engine.circuit.state == "closed"
 
 
 async def test_a_client_that_is_not_open_says_so():

@@ -69,6 +69,7 @@ def test_parts_and_unknown_collections() -> None:
     assert "risk" not in [task.name for task in news.asked_of("llm")]
     assert "risk" in [task.name for task in news.asked_of("rule")]
     assert label_set("a-collection-without-a-file").tasks == news.tasks
+    assert label_set("a-collection-without-a-file").collection == "news" and taxonomy.known() == ["news", "wellbeing"]
 
 
 def task(kind: str = "single", **more: object) -> Task:
