@@ -81,6 +81,7 @@ def publish(
     labels: Labels = None,
     reason: str = "published on the command line",
     by: Annotated[str, typer.Option(help="who")] = "command line",
+    drop_safety_rules: Annotated[bool, typer.Option("--drop-safety-rules", help="the files may do without block rules that ship")] = False,
     profile: Profile = "default",
 ) -> None:
     """Put the files in force in every replica, over Kafka. The running classifier checks them first, and refuses them whole where one is bad."""
@@ -95,7 +96,7 @@ def publish(
             _read(folder, labels)  # what is wrong is said here, without a service
             files = [{"name": name, "text": data.decode("utf-8")} for name, data in read_files(folder)]
         async with Client(addresses(profile)) as client:
-            answer = await client.post("classifier", "/api/rules", {"files": files, "reason": reason, "by": by})
+            answer = await client.post("classifier", "/api/rules", {"files": files, "reason": reason, "by": by, "drop_safety_rules": drop_safety_rules})
         for line in answer["warnings"]:
             typer.echo(f"warning: {line}")
         typer.echo(f"announced: {answer['digest'][:12]} ({answer['count']} rules)" if files else "announced: each replica's own folder")
