@@ -17,7 +17,8 @@ from tests.bench.model.texts import Text
 
 @dataclass(frozen=True)
 class Reading:
-    """One document's enrichment, and every answer of the engine on the way; `enriched` is None where it was refused, with the reason."""
+    """One document's enrichment, and every answer of the engine on the way; `enriched` is None where it was refused, or came
+    without metadata, with the reason."""
 
     text: Text
     seen: list[Seen]
@@ -42,9 +43,12 @@ async def _one(enricher: Enricher, name: str, text: Text) -> Reading:
     seen: list[Seen] = []
     SEEN.set(seen)  # of this task alone: a task has its own context
     try:
-        return Reading(text, seen, await enricher.enrich(text.document(), name, BASE_DIGEST))
+        enriched = await enricher.enrich(text.document(), name, BASE_DIGEST)
     except PermanentError as error:
         return Reading(text, seen, None, str(error))
+    if not enriched.metadata.summary:  # labels stand without it in use; here it is what is measured
+        return Reading(text, seen, None, "the metadata was left out: unsound, or cut off before its end")
+    return Reading(text, seen, enriched)
 
 
 def judged(name: str, readings: Sequence[Reading]) -> tuple[Cell, ...]:
