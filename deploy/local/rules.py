@@ -96,7 +96,9 @@ def publish(
             _read(folder, labels)  # what is wrong is said here, without a service
             files = [{"name": name, "text": data.decode("utf-8")} for name, data in read_files(folder)]
         async with Client(addresses(profile)) as client:
-            answer = await client.post("classifier", "/api/rules", {"files": files, "reason": reason, "by": by, "drop_safety_rules": drop_safety_rules})
+            answer = await client.post(
+                "classifier", "/api/rules", {"files": files, "reason": reason, "by": by, "drop_safety_rules": drop_safety_rules}
+            )
         for line in answer["warnings"]:
             typer.echo(f"warning: {line}")
         typer.echo(f"announced: {answer['digest'][:12]} ({answer['count']} rules)" if files else "announced: each replica's own folder")
