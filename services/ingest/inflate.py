@@ -19,7 +19,7 @@ class Inflater:
             raise SourceProblem(f"the server sends the encoding {encoding[:60]!r}, which was not asked for")
 
     def feed(self, data: bytes) -> None:
-        """Takes the next piece; CPU-bound: call it in a thread. Raises SourceProblem where the body is too large or not packed as it says."""
+        """Takes the next piece. Raises SourceProblem where the body is too large or not packed as it says."""
         self._packed += len(data)
         if self._packed > self._most:  # also a stream that unpacks to nothing
             self._too_large()
