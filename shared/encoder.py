@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ConfigError
+from shared.onnx import session
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,18 +106,10 @@ class Encoder:
 
     def _read(self) -> tuple[Any, Any, Any]:
         self._check()
-        import onnxruntime
         from tokenizers import Tokenizer
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # an idle service must not burn a core
-        options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for ever
-        options.log_severity_level = 3
         try:
-            embedding, layers = (
-                onnxruntime.InferenceSession(str(self.folder / name), options, providers=["CPUExecutionProvider"]) for name in (EMBEDDING, LAYERS)
-            )
+            embedding, layers = (session(str(self.folder / name), self.threads, log_level=3) for name in (EMBEDDING, LAYERS))
             tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER))
         except Exception as error:  # both raise bare classes of their own; whatever it is, the files are of no use
             raise ConfigError(f"the sentence encoder at {self.folder} can't be read: `make setup` exports it again") from error

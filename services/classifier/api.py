@@ -106,7 +106,8 @@ class Api:
 
     async def classify(self, request: Request) -> Response:
         """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules, head and
-        the corrections that people gave on the same text. With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names the tasks that say a safety label."""
+        the corrections that people gave on the same text. With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names
+        the tasks that say a safety label."""
         asked = await body(request, ClassifyRequest)
         explain = request.query_params.get("explain", "") not in ("", "0", "false")
         items = asked.items or [Item(text=asked.text or "", title=asked.title)]

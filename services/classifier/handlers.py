@@ -5,11 +5,12 @@ import time
 from datetime import datetime
 
 from services.classifier.decide import Decider
-from services.classifier.live_head import LiveHead, is_head
+from services.classifier.live_head import LiveHead
 from shared import metrics
 from shared.bus import Bus
 from shared.errors import PermanentError, TransientError
 from shared.events import DocumentClassified, DocumentEnriched, DocumentIngested, FeedbackGiven, ModelPublished
+from shared.heads import is_head
 from shared.logs import logger
 
 log = logger(__name__)

@@ -7,7 +7,7 @@ A head is a folder of two files: head.onnx, which reads `pooled` [n, 384], or `t
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,11 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from shared.encoder import DIMS, Read
 from shared.errors import PermanentError, one_line
+from shared.heads import CARD, GRAPH, MOST_BYTES, run
+from shared.onnx import session
 from shared.taxonomy import LabelSet
 
-READ_CHARS = 1000  # characters of title and text that a head reads: the encoder takes 256 word pieces
-GRAPH, CARD = "head.onnx", "head.json"
-MOST_BYTES = 64 * 1024 * 1024
 Scores = dict[str, dict[str, float]]  # task -> label -> probability
 Floats = NDArray[np.float32]
 
@@ -58,13 +57,6 @@ class HeadCard(BaseModel):
         return self
 
 
-def head_text(title: str, text: str) -> str:
-    """What is encoded of a document: headline and lead as one text, as in training."""
-    headline = title.strip()
-    joint = " " if not headline or headline[-1] in ".!?" else ". "
-    return f"{headline}{joint}{text.strip()}".strip()[:READ_CHARS]
-
-
 class Head:
     """The head of one collection, checked. `digest` names its files. Build it by `load`. Safe to share between threads."""
 
@@ -83,7 +75,11 @@ class Head:
             data = (folder / GRAPH).read_bytes()
         except OSError as error:
             raise PermanentError(f"no head in {folder.name}: {error.strerror}: {Path(str(error.filename)).name}") from error
-        head = cls(card, _session(data, threads), digest or hashlib.sha256(text + data).hexdigest())
+        try:
+            graph = session(data, threads)
+        except Exception as error:  # onnxruntime raises classes of its own
+            raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
+        head = cls(card, graph, digest or hashlib.sha256(text + data).hexdigest())
         head._try()
         return head
 
@@ -109,9 +105,7 @@ class Head:
 
     def answers(self, read: Read) -> dict[str, Floats]:
         """Task -> probabilities [n, labels], in the card's order, of one batch."""
-        reads = self.card.reads
-        feed = {reads: getattr(read, reads)} | ({} if reads == "pooled" else {"mask": read.mask})
-        return dict(zip(self.card.tasks, self._session.run([f"says.{task}" for task in self.card.tasks], feed), strict=True))
+        return dict(zip(self.card.tasks, run(self._session, self.card.reads, self.card.tasks, read), strict=True))
 
     def scores(self, encoder: Vectors, texts: Sequence[str], batch: int = 32) -> list[Scores]:
         """For each text: task -> label -> probability. Blocking."""
@@ -155,24 +149,3 @@ def _card(text: bytes) -> HeadCard:
         raise PermanentError(f"{CARD}: {one_line(error)}") from error
     except ValueError as error:
         raise PermanentError(f"{CARD} is no JSON: {error}") from error
-
-
-def _session(data: bytes, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # an idle service must not burn a core
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 4  # what is wrong with a graph is said by the error
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own
-        raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
-
-
-def heads_in(folder: Path) -> Mapping[str, Path]:
-    """Name -> folder of each head under `folder`; `folder` itself where it is one head."""
-    if (folder / CARD).exists():
-        return {folder.name: folder}
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}

@@ -8,27 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.classifier.decide import Neural
-from services.classifier.head import Head, Scores, Vectors, head_text, heads_in
+from services.classifier.head import Head, Scores, Vectors
 from shared.clock import Clock
 from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
+from shared.heads import AGREE, collection_of, head_text, heads_in
 from shared.logs import logger
 from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
 
 log = logger(__name__)
-_ROLE = "head-"
-AGREE = 0.9  # share of known answers that must come back: int8 vectors differ a little between processors
-
-
-def role_of(collection: str) -> str:
-    """The registry's role of a collection's head."""
-    return f"{_ROLE}{collection}"
-
-
-def is_head(role: str) -> bool:
-    """True for the role of a head, whatever its collection."""
-    return role.startswith(_ROLE) and len(role) > len(_ROLE)
 
 
 class LiveHead:
@@ -106,7 +95,7 @@ class LiveHead:
 
     async def activate(self, wanted: ModelPublished) -> ModelActivated:
         """Swap to the published head, or keep the old one and say why. Raises TransientError where the store is away: try again later."""
-        began, agreed, collection = time.monotonic(), 0, wanted.role.removeprefix(_ROLE)
+        began, agreed, collection = time.monotonic(), 0, collection_of(wanted.role)
         try:
             head = await asyncio.to_thread(self._fetch, wanted, collection)
             agreed = await asyncio.to_thread(self._probe, head, wanted.probes)
@@ -177,7 +166,7 @@ class LiveHead:
             name="shipped" if wanted.digest == BASE_DIGEST else name_of(wanted.role, wanted.digest),
             outcome="active" if outcome == "active" else "refused",
             reason=reason,
-            serving=self._serving.get(wanted.role.removeprefix(_ROLE), BASE_DIGEST),
+            serving=self._serving.get(collection_of(wanted.role), BASE_DIGEST),
             probes_agreed=agreed,
             probes=len(wanted.probes),
             seconds=round(time.monotonic() - began, 3),

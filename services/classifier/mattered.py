@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from services.classifier.head import READ_CHARS, head_text
 from shared.events import Decision, Span
 from shared.grounding import STOP_WORDS
+from shared.heads import READ_CHARS, head_text
 from shared.pooling import LEAST
 
 MOST = 30  # re-encodings for one text: with the original 31 of 256 word pieces at most, which the encoder reads as one batch (MOST_TOKENS there)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.trainer.dataset import Snapshot, effective, snapshot
-from services.trainer.heads import collection_of, is_head
 from services.trainer.run import ADAPTER, Runs
 from services.trainer.settings import Settings
 from shared import metrics
@@ -23,6 +22,7 @@ from shared.events import (
     TrainingRequested,
     digest_of,
 )
+from shared.heads import collection_of, is_head
 from shared.logs import logger
 from shared.objects import ObjectStore
 from shared.taxonomy import label_set

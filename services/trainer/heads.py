@@ -1,6 +1,7 @@
 """A neural head as the gate reads it: its card, whether it fits, and what it says of texts. No torch.
 
-The two files are those that services.classifier.head puts in use; services never import one another, so the graph is read here by itself.
+The two files are those that services.classifier.head puts in use. What both must agree on is in shared.heads; the gate reads the figures and the known
+answers too, and says in its own words what does not fit.
 """
 
 from collections.abc import Sequence
@@ -12,24 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shared.encoder import Encoder, Read
 from shared.errors import PermanentError, one_line
 from shared.events import Probe
+from shared.heads import CARD, GRAPH, MOST_BYTES, heads_in, role_of, run
+from shared.onnx import session
 from shared.taxonomy import NOTHING, LabelSet
 
-ROLE = "head-"
-GRAPH, CARD = "head.onnx", "head.json"
-READ_CHARS = 1000  # of headline and text together, as in use
-MOST_BYTES = {GRAPH: 64 * 1024 * 1024, CARD: 1024 * 1024}
+MOST = {GRAPH: MOST_BYTES, CARD: 1024 * 1024}  # bytes
 MOST_PROBES, PROBE_CHARS = 32, 4000  # of one as JSON: they travel in an event
 Scores = dict[str, dict[str, float]]  # task -> label -> probability
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-def is_head(role: str) -> bool:
-    return role.startswith(ROLE)
-
-
-def collection_of(role: str) -> str:
-    """The collection that a head's role names."""
-    return role.removeprefix(ROLE)
 
 
 class Figures(BaseModel):
@@ -66,7 +57,7 @@ class Card(BaseModel):
 
     @property
     def role(self) -> str:
-        return f"{ROLE}{self.collection}"
+        return role_of(self.collection)
 
 
 def read_card(folder: Path) -> Card:
@@ -80,7 +71,7 @@ def read_card(folder: Path) -> Card:
 def shipped(folder: Path, collection: str) -> Path | None:
     """Where the collection's head that comes with Feedloop lies; `folder` holds one head, or a folder for each (FEEDLOOP_HEAD). One that can't be read is
     none: the classifier tells of it, and goes without."""
-    for one in [folder] if (folder / CARD).exists() else [path.parent for path in sorted(folder.glob(f"*/{CARD}"))]:
+    for one in heads_in(folder).values():
         try:
             if read_card(one).collection == collection and (one / GRAPH).is_file():
                 return one
@@ -89,27 +80,13 @@ def shipped(folder: Path, collection: str) -> Path | None:
     return None
 
 
-def head_text(title: str, text: str) -> str:
-    """What a head reads of a document, as in use and in training."""
-    headline = title.strip()
-    joint = " " if not headline or headline[-1] in ".!?" else ". "
-    return f"{headline}{joint}{text.strip()}".strip()[:READ_CHARS]
-
-
 class Head:
     """A head that can be asked. Raises PermanentError, naming what is wrong, where the graph is none or does not do what the card says."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
-        import onnxruntime
-
-        self.card = read_card(folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4  # what is wrong with a graph is said by the error
+        self.card, data = read_card(folder), _bytes(folder / GRAPH)
         try:
-            self._session = onnxruntime.InferenceSession(_bytes(folder / GRAPH), options, providers=["CPUExecutionProvider"])
-        except PermanentError:
-            raise
+            self._session = session(data, threads)
         except Exception as error:  # onnxruntime raises classes of its own
             raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
 
@@ -138,9 +115,8 @@ class Head:
     def scores(self, read: Read) -> list[Scores]:
         """What it says of one batch. Raises PermanentError where that is no probability of each label."""
         card = self.card
-        feed = {card.reads: getattr(read, card.reads)} | ({} if card.reads == "pooled" else {"mask": read.mask})
         try:
-            answers = self._session.run([f"says.{task}" for task in card.tasks], feed)
+            answers = run(self._session, card.reads, card.tasks, read)
         except Exception as error:  # names, types and shapes that don't fit, in classes of onnxruntime's own
             raise PermanentError(f"{GRAPH} does not do what {CARD} says: {one_line(error)}") from error
         found: list[Scores] = [{} for _ in read.places]
@@ -183,8 +159,8 @@ def answer(scores: Scores, task: str, labels: LabelSet) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MOST_BYTES[path.name]:
-            raise PermanentError(f"{path.name} is larger than {MOST_BYTES[path.name] >> 20} MB: that is no head")
+        if path.stat().st_size > MOST[path.name]:
+            raise PermanentError(f"{path.name} is larger than {MOST[path.name] >> 20} MB: that is no head")
         return path.read_bytes()
     except OSError as error:
         raise PermanentError(f"no head in {path.parent.name}: {error.strerror}: {path.name}") from error

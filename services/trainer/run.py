@@ -34,6 +34,7 @@ from shared.events import (
     TrainingRequested,
     digest_of,
 )
+from shared.heads import CARD, GRAPH, collection_of, is_head
 from shared.logs import logger
 from shared.objects import ObjectStore
 from shared.registry import Registry
@@ -64,18 +65,18 @@ class Runs:
 
     def offered_as(self, digest: str) -> str:
         """The role that a candidate is for: the adapter's, or that of its collection's head. Blocking. Raises PermanentError where it is not there."""
-        if heads.CARD not in self.registry.manifest(OFFERED, digest).files:
+        if CARD not in self.registry.manifest(OFFERED, digest).files:
             return ADAPTER
         return heads.read_card(self.registry.fetch(OFFERED, digest)).role
 
     def ground(self, role: str) -> str:
         """What else than corrections and models a verdict hangs on: the base, or for a head the encoder, the label set and the shipped head. Where it
         changes, the same offer is another question. Blocking. Raises ConfigError where there is no encoder."""
-        if not heads.is_head(role):
+        if not is_head(role):
             return self.base
-        collection = heads.collection_of(role)
+        collection = collection_of(role)
         shipped = heads.shipped(self.settings.head, collection)
-        files = [hashlib.sha256((shipped / name).read_bytes()).hexdigest() for name in (heads.CARD, heads.GRAPH)] if shipped else []
+        files = [hashlib.sha256((shipped / name).read_bytes()).hexdigest() for name in (CARD, GRAPH)] if shipped else []
         return digest_of(Encoder(self.settings.encoder).digest, label_set(collection).model_dump_json(), *files)
 
     def known(self, run_id: str) -> Result | None:
@@ -115,7 +116,7 @@ class Runs:
 
     def _argv(self, request: TrainingRequested, incumbent: str) -> list[str]:
         """The program that carries the request out, and what it is to read. Blocking: fetches models."""
-        if heads.is_head(request.role):
+        if is_head(request.role):
             argv = ["-m", "services.trainer.runs.judge_head", "--encoder", str(self.settings.encoder)]
             argv += ["--labels", str(self.settings.labels)] if self.settings.labels else []
         else:
@@ -123,8 +124,8 @@ class Runs:
         live: Path | None = None
         if incumbent != BASE_DIGEST:
             live = self.registry.fetch(request.role, incumbent)
-        elif heads.is_head(request.role):
-            live = heads.shipped(self.settings.head, heads.collection_of(request.role))
+        elif is_head(request.role):
+            live = heads.shipped(self.settings.head, collection_of(request.role))
         argv += ["--incumbent", str(live)] if live else []
         if request.candidate_uri:
             argv += ["--candidate", str(self.registry.fetch(OFFERED, request.candidate_uri))]
@@ -165,7 +166,7 @@ class Runs:
 
     def _judge(self, judgement: dict[str, Any], request: TrainingRequested, incumbent: str) -> GateReport:
         held_out = [Judged(row["gold"], row["incumbent"], row["candidate"], row["task"]) for row in judgement["held_out"]]
-        if heads.is_head(request.role):
+        if is_head(request.role):
             found = [GateCheck.model_validate(check) for check in judgement["checks"]]
             own, live = (
                 {task: heads.Figures.model_validate(f) if f else None for task, f in judgement[part].items()} for part in ("figures", "live")
@@ -184,7 +185,7 @@ class Runs:
 
     def _publish(self, request: TrainingRequested, snapshot: Snapshot, report: GateReport, judgement: dict[str, Any], incumbent: str) -> Result:
         facts = {"run_id": request.run_id, "report": report.model_dump(), "recipe": snapshot.recipe, "examples": len(snapshot.examples)}
-        folder, base = (judgement["head"], judgement["base"]) if heads.is_head(request.role) else (judgement["adapter"], self.base)
+        folder, base = (judgement["head"], judgement["base"]) if is_head(request.role) else (judgement["adapter"], self.base)
         manifest = self.registry.publish(Path(folder), request.role, base, facts)
         published = ModelPublished(
             role=request.role,

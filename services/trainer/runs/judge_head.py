@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.dataset import Example, Snapshot
-from services.trainer.heads import Head, Scores, answer, ask, head_text, likeliest
+from services.trainer.heads import Head, Scores, answer, ask, likeliest
 from shared.encoder import Encoder
 from shared.errors import PermanentError
+from shared.heads import AGREE, head_text
 from shared.taxonomy import NOTHING, LabelSet, label_set, use
-
-AGREE = 0.9  # share of known answers that must come back, as in every replica: int8 vectors differ a little between processors
 
 
 def judgement(snapshot: Snapshot, candidate: Path, incumbent: Path | None, encoder: Encoder, threads: int = 1) -> dict[str, Any]:

@@ -4,9 +4,9 @@
     python -m services.trainer.runs.train_head --collection wellbeing --kind tuned --out deploy/model/heads/wellbeing
 
 --data: JSON lines, {"text": …} and a label for each task (of a multi task several, between commas); for wellbeing also a folder of YAML files; by default
-the texts that come with Feedloop. --kind: logistic and mlp read the sentence vector, textcnn the
-token vectors, and tuned has all of the encoder's layers for its own (on a few thousand texts some ten minutes). head.json holds the labels, the encoder's
-digest, the figures on texts that were not trained on, and some known answers, so that `feedloop models offer` can have it judged and published. The same data give the same bytes on the same machine.
+the texts that come with Feedloop. --kind: logistic and mlp read the sentence vector, textcnn the token vectors, and tuned has all of the encoder's
+layers for its own (on a few thousand texts some ten minutes). head.json holds the labels, the encoder's digest, the figures on texts that were not trained
+on, and some known answers, so that `feedloop models offer` can have it judged and published. The same data give the same bytes on the same machine.
 
 The shipped news seed has no text labelled security or economy, on purpose: they are this desk's own labels, which the demo teaches by corrections. Texts
 on vulnerabilities stand under technology there, and texts on inflation and interest rates under business.

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.head import Head, head_text
+from services.classifier.head import Head
 from services.trainer.runs.heads import export, training, vectors
 from services.trainer.runs.heads.examples import Example as Labelled
 from services.trainer.runs.heads.examples import targets
 from services.trainer.runs.heads.vectors import Store
 from services.trainer.runs.pool_fit import Example, fit
 from shared.encoder import Encoder
+from shared.heads import head_text
 from shared.pooling import TaskFusion, chosen, hand_set, median, pool
 from shared.taxonomy import LabelSet, Task
 from tests.bench.classifier.scores import Answers, Flags, Floats

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.classifier.fusion import decide
-from services.classifier.head import Head, head_text
+from services.classifier.head import Head
 from services.inference.enrich import Enricher
 from shared.encoder import Encoder
 from shared.errors import PermanentError
 from shared.events import LabelScore
+from shared.heads import head_text
 from tests.bench.model.engine import AT_ONCE, NAME, each
 from tests.bench.model.figures import Figure, against, macro_f1, recalls, share
 from tests.bench.model.sets import Item, Quiz, known_names

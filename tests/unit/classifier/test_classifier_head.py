@@ -7,11 +7,12 @@ import pytest
 from classifier_samples import START
 from onnx import TensorProto, helper, numpy_helper
 
-from services.classifier.head import DIMS, READ_CHARS, Head, head_text
-from services.classifier.live_head import LiveHead, is_head, role_of
+from services.classifier.head import DIMS, Head
+from services.classifier.live_head import LiveHead
 from shared.encoder import Encoder, Read
 from shared.errors import PermanentError, TransientError
 from shared.events import BASE_DIGEST, ModelPublished, Probe
+from shared.heads import READ_CHARS, head_text, is_head, role_of
 from shared.objects import ObjectStore
 from shared.registry import Registry
 

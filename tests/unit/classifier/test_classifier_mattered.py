@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from classifier_samples import START
 
-from services.classifier.head import head_text
 from services.classifier.live_head import LiveHead
 from services.classifier.mattered import MOST, SHOWN, mattered, pieces
 from shared.encoder import Encoder
 from shared.events import Decision
+from shared.heads import head_text
 from shared.objects import ObjectStore
 from shared.registry import Registry
 

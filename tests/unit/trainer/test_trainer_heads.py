@@ -11,12 +11,13 @@ import pytest
 from services.classifier.head import Head as HeadInUse
 from services.trainer.dataset import Snapshot, effective, snapshot
 from services.trainer.gate import HeadEvidence, Judged, judge_head
-from services.trainer.heads import Figures, Head, answer, ask, head_text, likeliest, read_card, shipped
+from services.trainer.heads import Figures, Head, answer, ask, likeliest, read_card, shipped
 from services.trainer.run import Runs
 from services.trainer.runs.judge_head import judgement
 from shared.encoder import Encoder
 from shared.errors import PermanentError
 from shared.events import GateCheck, ModelPublished, TrainingRequested
+from shared.heads import head_text
 from shared.taxonomy import LabelSet, label_set
 from tests.support import heads
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError
+from shared.heads import joined
 from shared.taxonomy import LabelSet
 
 LEAST_TEXTS = 10
@@ -75,9 +76,8 @@ def read(path: Path, labels: LabelSet) -> list[Example]:
                 labels.check(task, label)
         except ValueError as error:
             raise ConfigError(f"{path.name} line {number}: {error}") from error
-        title = str(row.get("title") or "").strip()
-        joint = " " if not title or title[-1] in ".!?" else ". "  # as services.classifier.head.head_text
-        found.append(Example(f"{title}{joint}{row['text'].strip()}".strip(), said))
+        title = str(row.get("title") or "")
+        found.append(Example(joined(title, row["text"]), said))
     return found
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from services.trainer.runs.heads.examples import Example, Targets
 from services.trainer.runs.heads.network import Network
-from services.trainer.runs.heads.vectors import READ_CHARS, Store
+from services.trainer.runs.heads.vectors import Store
+from shared.heads import READ_CHARS
 
 PROBES = 16
 CLEAR = 0.2  # by how much the likeliest label leads: so far int8 vectors don't differ between processors

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from shared.encoder import DIMS, Encoder
+from shared.heads import READ_CHARS
 
-READ_CHARS = 1000  # as services.classifier.head
 BATCH = 32
 
 

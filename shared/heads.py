@@ -1,0 +1,56 @@
+"""What classifier and trainer must agree on about a neural head: its files, its name in the registry, what it reads of a document, how its graph is run.
+
+numpy and onnxruntime are imported at the first use.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.encoder import Read
+
+GRAPH, CARD = "head.onnx", "head.json"
+MOST_BYTES = 64 * 1024 * 1024  # of the graph
+READ_CHARS = 1000  # characters of title and text that a head reads: the encoder takes 256 word pieces
+AGREE = 0.9  # share of known answers that must come back: int8 vectors differ a little between processors
+_ROLE = "head-"
+
+
+def role_of(collection: str) -> str:
+    """The registry's role of a collection's head."""
+    return f"{_ROLE}{collection}"
+
+
+def is_head(role: str) -> bool:
+    """True for the role of a head, whatever its collection."""
+    return role.startswith(_ROLE) and len(role) > len(_ROLE)
+
+
+def collection_of(role: str) -> str:
+    """The collection that a head's role names."""
+    return role.removeprefix(_ROLE)
+
+
+def head_text(title: str, text: str) -> str:
+    """What is encoded of a document: headline and lead as one text, as in training."""
+    return joined(title, text)[:READ_CHARS]
+
+
+def joined(title: str, text: str) -> str:
+    """Headline and text as one, with a full stop between them where the headline has no end of its own."""
+    headline = title.strip()
+    joint = " " if not headline or headline[-1] in ".!?" else ". "
+    return f"{headline}{joint}{text.strip()}".strip()
+
+
+def heads_in(folder: Path) -> Mapping[str, Path]:
+    """Name -> folder of each head under `folder`; `folder` itself where it is one head."""
+    if (folder / CARD).exists():
+        return {folder.name: folder}
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}
+
+
+def run(session: Any, reads: str, tasks: Iterable[str], read: Read) -> list[Any]:
+    """What a head's graph gives of one batch: probabilities [n, labels] for each of the tasks, in their order. Raises what onnxruntime raises."""
+    feed = {reads: getattr(read, reads)} | ({} if reads == "pooled" else {"mask": read.mask})
+    return list(session.run([f"says.{task}" for task in tasks], feed))
