@@ -1,4 +1,4 @@
-"""Passages to learn from, out of the corpora and of the lines written for Feedloop: windows of prose, headlines, comments."""
+"""Passages to learn from, out of the corpora and of what was written for Feedloop: windows of prose, headlines, comments, news items, lines."""
 
 import json
 import os
@@ -21,7 +21,8 @@ WINDOWS = {  # of a document; the others: 1
 PROSE_SHARE = {"congress_press": 0.3, "beige_book": 0.25, "debian_security": 0.2, "changelog_transcripts": 0.4}  # the others: REST
 REST = 0.8
 LONG = ("openstax", "changelog_transcripts")  # read further into
-COMMENTS, TIMES_TOPIC, TIMES_MOOD = 0.5, 3, 4  # share of the comments; how often each written line is used
+COMMENTS, TIMES_TOPIC, TIMES_MOOD, TIMES_ITEM = 0.5, 3, 4, 5  # share of the comments; how often each written line and item is used
+ITEMS = Path(__file__).parents[1] / "news"  # items with labels by hand
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Passage:
     heading: str = ""  # what the text stood under, where the title is not shown
     category: str | None = None
     tone: str | None = None
+    urgency: str | None = None
     moods: tuple[str, ...] = ()
     topic: str | None = None
     quiet: bool = False  # learn from the answers only: text of strangers, whose words are not to be learnt
@@ -127,6 +129,17 @@ def comments(folder: Path, part: str, chance: random.Random) -> Iterator[Passage
         found = {tone for tone, emotions in making.MOODS.items() if set(row["label"]) & emotions}
         known = all(any(label in emotions for emotions in making.MOODS.values()) for label in row["label"])
         yield Passage("comment", "", text, tone=found.pop() if known and len(found) == 1 else None, moods=tuple(row["label"]), quiet=True)
+
+
+def items(chance: random.Random) -> Iterator[Passage]:
+    """The news items written for Feedloop, with their labels: whole, without their title, or without the end of their text."""
+    for path in sorted(ITEMS.glob("*.jsonl")):
+        for row in lines(path):
+            pieces = grounding.sentences(row["text"])
+            for n in range(TIMES_ITEM):
+                title = "" if n % 3 == 2 else row["title"]
+                text = row["text"] if n != 1 else " ".join(pieces[: max(2, chance.randint(1, len(pieces)))])
+                yield Passage("item", title, text, row["title"] if not title else "", row["category"], row["sentiment"], row["urgency"])
 
 
 def written(chance: random.Random) -> Iterator[Passage]:

@@ -12,7 +12,7 @@ from services.trainer.runs.teacher import Knowledge
 from services.trainer.supervision import NEVER, fill, urgency_of
 from shared.taxonomy import label_set
 
-MOST = {"category": 4200, "sentiment": 5500}  # trees with one label of the task, so that none outweighs
+MOST = {"category": 4200, "sentiment": 5500, "urgency": 3500}  # trees with one label of the task, so that none outweighs
 Tree = tuple[str, bool, list[Example]]  # kind of batch; quiet; what is asked of one document
 
 
@@ -41,6 +41,7 @@ class Maker:
         chance = self.chance
         order = list(range(len(passages)))
         chance.shuffle(order)
+        order.sort(key=lambda n: passages[n].source != "item")  # labels by hand first: MOST is for the rest
         outside: list[str] = ["Nobody Atall"]
         titles: dict[str, list[str]] = {}
         for n in order:
@@ -56,9 +57,15 @@ class Maker:
     def _desk(self, passage: Passage, knowledge: Knowledge) -> list[Example]:
         """The desk's own tasks, where what is known is clear and does not contradict itself."""
         made = []
-        for task, own, said in (("category", passage.category, knowledge.category), ("sentiment", passage.tone, knowledge.tone)):
+        said_of = (
+            ("category", passage.category, knowledge.category),
+            ("sentiment", passage.tone, knowledge.tone),
+            ("urgency", passage.urgency or urgency_of(passage.shown), knowledge.urgency),
+        )
+        for task, own, said in said_of:
             gold = own or said
-            if gold is None or gold in NEVER or (own and said and own != said) or self.counts[f"{task}={gold}"] >= MOST[task]:
+            doubt = own and said and own != said and passage.source != "item"  # people outvote the teacher
+            if gold is None or gold in NEVER or doubt or self.counts[f"{task}={gold}"] >= MOST[task]:
                 continue
             self.counts[f"{task}={gold}"] += 1
             for _ in range(2):

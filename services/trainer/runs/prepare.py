@@ -69,14 +69,16 @@ def make(folder: Path, size: float, encoder: Encoder, seed: int) -> tuple[Maker,
     print(f"{len(passages)} passages of the corpora; the encoder reads them …", flush=True)
     vectors = teacher.encode(encoder, [p.shown for p in passages], WORK)
     settled = [(v, p.category, p.tone) for v, p in zip(vectors, passages, strict=True) if chance.random() < 0.5 and (p.category or p.tone)]
-    learnt = Teacher(encoder, settled, chance)
+    by_hand = list(gather.items(chance))
+    items = [(p.shown, str(p.category), str(p.tone), str(p.urgency)) for p in by_hand]
+    learnt = Teacher(encoder, settled, items, chance)
     known = learnt.know(vectors)
-    own = list(gather.written(chance))
+    own = [*by_hand, *gather.written(chance)]
     known += learnt.know(teacher.encode(encoder, [p.shown for p in own]))
     agree = [(p.category, k.category) for p, k in zip(passages, known, strict=False) if p.category and k.category]
     print(f"the teacher agrees on {sum(a == b for a, b in agree)} of {len(agree)} categories; "
           f"clear topics {sum(k.topic is not None for k in known)}, categories {sum(k.category is not None for k in known)}, "
-          f"tones {sum(k.tone is not None for k in known)} of {len(known)}", flush=True)  # fmt: skip
+          f"tones {sum(k.tone is not None for k in known)}, urgencies {dict(Counter(k.urgency for k in known))} of {len(known)}", flush=True)  # fmt: skip
     maker.labels([*passages, *own], known)
     maker.urgency(passages, int(12000 * size) + 50)
     chance.shuffle(maker.trees)
@@ -91,7 +93,7 @@ def prepare(folder: Path, tokenizer_folder: Path, size: float = 1.0, encoder: Pa
     parts = [Path(tokenizer_folder) / "tokenizer.json", folder / "pretrain" / "MANIFEST.json"]
     parts += [here / f"{name}.py" for name in ("prepare", "maker", "tokens", "gather", "teacher", "batches", "embeddings")]
     parts += [here.parent / name for name in ("examples.py", "tasks.py", "supervision.py", "cues.yaml", "moods.yaml", "phrases.yaml")]
-    parts += sorted((here.parent / "topics").glob("*.yaml"))
+    parts += [*sorted((here.parent / "topics").glob("*.yaml")), *sorted(gather.ITEMS.glob("*.jsonl"))]
     key = sha256(b"".join(part.read_bytes() for part in parts if part.exists()) + str(size).encode()).hexdigest()[:12]
     cache = WORK / f"data-{key}"
     if (cache / "held.jsonl").exists():

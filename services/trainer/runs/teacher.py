@@ -1,4 +1,4 @@
-"""What the sentence encoder knows, for the small model to learn: topic, category and tone of a passage, and where a word lies among words.
+"""What the sentence encoder knows, for the small model to learn: topic, category, tone and urgency of a passage, and where a word lies among words.
 
 The encoder (all-MiniLM-L6-v2, Apache-2.0) has read a billion sentences; the bundled model reads a few million words. Linear heads on its vectors, taught
 by lines written for Feedloop (topics.yaml, moods.yaml, phrases.yaml) and by the distant supervision, name what a passage is about; only clear verdicts
@@ -20,7 +20,7 @@ from services.trainer.tasks import all_names, moods, phrases, topics
 from shared.encoder import Encoder
 
 READ = 500  # characters of a passage that the encoder is shown
-CLEAR_TOPIC, CLEAR_CATEGORY, CLEAR_TONE = 0.45, 0.8, 0.8  # probability from which a verdict is used
+CLEAR_TOPIC, CLEAR_CATEGORY, CLEAR_TONE, CLEAR_URGENCY = 0.45, 0.8, 0.8, 0.8  # probability from which a verdict is used
 NAMED, APART = 0.3, 0.2  # cosine from which a name may be right, and how far below the best one a name is wrong for sure
 FAR = 0.015  # probability under which a topic is wrong for sure
 BATCH = 4000
@@ -34,6 +34,7 @@ class Knowledge:
     near: frozenset[str]
     category: str | None
     tone: str | None
+    urgency: str | None = None
     fit: tuple[str, ...] = ()  # names, of any kind, that the passage lies nearest to
     unfit: tuple[str, ...] = ()  # some that it lies far from
 
@@ -56,20 +57,27 @@ def encode(encoder: Encoder, texts: list[str], keep: Path | None = None) -> Any:
 
 
 class Teacher:
-    """Heads for topic, category and tone. `known` are passages (vector, category or None, tone or None) that the distant supervision settled."""
+    """Heads for topic, category, tone and urgency. `known` are passages (vector, category or None, tone or None) that the distant supervision settled;
+    `items` texts with all three labels by hand (text, category, tone, urgency)."""
 
-    def __init__(self, encoder: Encoder, known: list[tuple[Any, str | None, str | None]], chance: random.Random) -> None:
+    def __init__(
+        self, encoder: Encoder, known: list[tuple[Any, str | None, str | None]], items: list[tuple[str, str, str, str]], chance: random.Random
+    ) -> None:
+        by_hand = list(zip(encode(encoder, [text for text, *_ in items]), items, strict=True))
         texts, names = self._lines(chance)
         vectors = encode(encoder, texts)
         self.topics = LogisticRegression(C=12.0, max_iter=300).fit(vectors, names)
         parents = {name: body["parent"] for name, body in topics().items()}
         rows = [(v, parents[n], 3.0) for v, n in zip(vectors, names, strict=True) if parents[n] not in ("life", "none")]
         rows += [(v, category, 1.0) for v, category, _ in known if category]
+        rows += [(v, category, 3.0) for v, (_, category, _, _) in by_hand]
         self.categories = self._fit(rows, 4.0)
         tones = [(text, tone) for tone in ("positive", "neutral", "negative") for text in self._tones(tone, chance)]
         tone_rows = [(v, tone, 6.0) for v, (_, tone) in zip(encode(encoder, [text for text, _ in tones]), tones, strict=True)]
         tone_rows += [(v, tone, 1.0) for v, _, tone in known if tone]
+        tone_rows += [(v, tone, 6.0) for v, (_, _, tone, _) in by_hand]
         self.tones = self._fit(tone_rows, 4.0)
+        self.urgencies = self._fit([(v, urgency, 1.0) for v, (_, _, _, urgency) in by_hand], 4.0)
         self.names = all_names()
         self.places = encode(encoder, self.names)
         self.chance = chance
@@ -97,7 +105,7 @@ class Teacher:
 
     def know(self, vectors: Any) -> list[Knowledge]:
         """The verdicts on passages, by their vectors."""
-        topic, category, tone = (head.predict_proba(vectors) for head in (self.topics, self.categories, self.tones))
+        topic, category, tone, urgency = (head.predict_proba(vectors) for head in (self.topics, self.categories, self.tones, self.urgencies))
         names = np.array(self.topics.classes_)
         named = [self._named(near) for start in range(0, len(vectors), BATCH) for near in vectors[start : start + BATCH] @ self.places.T]
         return [
@@ -106,6 +114,7 @@ class Teacher:
                 frozenset(names[topic[n] > FAR]),
                 _clear(category[n], self.categories.classes_, CLEAR_CATEGORY),
                 _clear(tone[n], self.tones.classes_, CLEAR_TONE),
+                _clear(urgency[n], self.urgencies.classes_, CLEAR_URGENCY),
                 *named[n],
             )
             for n in range(len(vectors))

@@ -38,6 +38,24 @@ def test_a_desks_own_label_is_never_the_answer(label: str) -> None:
     assert not standard(maker, "category")
 
 
+def test_items_keep_the_labels_that_people_gave_whatever_the_teacher_says() -> None:
+    maker = Maker(random.Random(7))
+    by_hand = Passage("item", "", TEXT, category="health", tone="positive", urgency="normal")
+    sure = Knowledge(None, frozenset(), "sport", "negative", "high")
+    maker.labels([by_hand] * 8, [sure] * 8)
+    assert [standard(maker, task) for task in ("category", "sentiment", "urgency")] == [{"health"}, {"positive"}, {"normal"}]
+
+
+def test_the_teacher_names_an_urgency_unless_the_words_speak_against_it() -> None:
+    normal = Knowledge(None, frozenset(), None, None, "normal")
+    maker = Maker(random.Random(8))
+    maker.labels([Passage("wire", "", TEXT)] * 8, [normal] * 8)
+    assert standard(maker, "urgency") == {"normal"}
+    maker = Maker(random.Random(8))
+    maker.labels([Passage("wire", "", f"{TEXT} Act immediately.")] * 8, [normal] * 8)
+    assert not standard(maker, "urgency")
+
+
 def test_no_label_outweighs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(making.MOST, "category", 5)
     maker = Maker(random.Random(3))
