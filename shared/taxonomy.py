@@ -21,6 +21,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _own: dict[str, "LabelSet"] = {}  # the user's, by collection; set once, at the start of a process
 
 
+def is_name(label: str) -> bool:
+    """Whether a label may be called so: printable, without commas and spaces at its ends."""
+    return bool(label) and label == label.strip() and "," not in label and label.isprintable()
+
+
 class Task(BaseModel):
     """One question asked of every document: its labels with a line of meaning each, and the parts that may answer it.
 
@@ -58,7 +63,7 @@ class Task(BaseModel):
         if len(self.labels) < 2:
             raise ValueError(f"task {self.name!r} needs at least two labels")
         for label in self.labels:
-            if not label or label != label.strip() or "," in label or not label.isprintable():
+            if not is_name(label):
                 raise ValueError(f"task {self.name!r}: {label!r} is no name of a label: printable, without commas and spaces at its ends")
         if self.default and self.default not in self.labels:
             raise ValueError(f"task {self.name!r}: default {self.default!r} is not one of its labels {list(self.labels)}")

@@ -15,7 +15,7 @@ import yaml
 from services.trainer.examples import Example
 from services.trainer.supervision import NEVER
 from shared import prompts
-from shared.taxonomy import Task
+from shared.taxonomy import Task, is_name
 
 HERE = Path(__file__).parent
 SIZES = (2, 2, 3, 3, 4, 4, 5, 6, 8, 10, 12, 16)  # labels in a list
@@ -88,7 +88,7 @@ def listed(name: str, gold: str, wrong: Sequence[str], title: str, text: str, ch
     kept = {style(gold).casefold(): style(gold)}
     for label in wrong:
         kept.setdefault(style(label).casefold(), style(label))
-    names = [label for label in kept.values() if "," not in label]
+    names = [label for label in kept.values() if is_name(label)]
     chance.shuffle(names)
     task = Task(name=name, meaning="", labels=dict.fromkeys(names, ""))
     return Example("label", prompts.label_messages(task, title, text), style(gold), task)
@@ -163,8 +163,8 @@ def tone_example(tone: str, title: str, text: str, chance: random.Random) -> Exa
 
 def title_example(title: str, others: Sequence[str], text: str, chance: random.Random) -> Example | None:
     """Which of some titles the text stood under."""
-    fit = [other for other in dict.fromkeys(others) if other != title and 4 < len(other) <= 70 and "," not in other]
-    if not 4 < len(title) <= 70 or "," in title or not fit:
+    fit = [other for other in dict.fromkeys(others) if other != title and 4 < len(other) <= 70 and is_name(other)]
+    if not 4 < len(title) <= 70 or not is_name(title) or not fit:
         return None
     names = [title, *chance.sample(fit, min(len(fit), chance.choice((1, 2, 3, 4, 5))))]
     chance.shuffle(names)
@@ -175,8 +175,8 @@ def title_example(title: str, others: Sequence[str], text: str, chance: random.R
 def mention_example(inside: Sequence[str], outside: Sequence[str], title: str, text: str, chance: random.Random) -> Example | None:
     """Which of some names or phrases stands in the text."""
     lowered = f"{title} {text}"[: prompts.LABEL_CHARS - 100].lower()
-    inside = [name for name in inside if name.lower() in lowered and "," not in name and len(name) <= 40]
-    outside = [name for name in dict.fromkeys(outside) if name.lower() not in lowered and "," not in name and len(name) <= 40]
+    inside = [name for name in inside if name.lower() in lowered and is_name(name) and len(name) <= 40]
+    outside = [name for name in dict.fromkeys(outside) if name.lower() not in lowered and is_name(name) and len(name) <= 40]
     if not inside or not outside:
         return None
     gold = chance.choice(inside)

@@ -94,4 +94,7 @@ def test_tones_titles_and_names() -> None:
         names = tasks.mention_example(["Ana Rivera"], ["Oslo", "Ben Kim", "ana"], "", "Ana Rivera met the board.", chance)
         assert set(labels(names)) <= {"Ana Rivera", "Oslo", "Ben Kim"}
     assert tasks.title_example("A title, with a comma", ["Other"], "x", random.Random(1)) is None
+    assert tasks.title_example("A soft\xadhyphen", ["Other title"], "x", random.Random(1)) is None
+    mention = tasks.mention_example(["Gdy\xa0nia"], ["Porto"], "", "Gdy\xa0nia", random.Random(1))
+    assert mention is None, "what no label may be called is not offered as one"
     assert tasks.mention_example(["Nobody"], ["Oslo"], "", "Ana met the board.", random.Random(1)) is None
