@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from services.trainer.dataset import Example
+from services.trainer.runs.precision import autocast
 from services.trainer.runs.spelling import Choices, pieces_of
 from shared.events import LabelScore
 from shared.prompts import label_messages
@@ -38,7 +38,6 @@ class Chooser:
         self.tokenizer, self.labels = tokenizer, labels
         self.eos = int(tokenizer.eos_token_id)
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.eos)
-        self.bf16 = has_bf16()
         pieces = pieces_of(tokenizer)
         self.choices = {name: Choices(tokenizer, pieces, task.labels, self.eos) for name, task in labels.tasks.items()}
 
@@ -86,13 +85,9 @@ class Chooser:
 
     def among(self, model: Model, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Logits of the options [choices, most]; minus infinity where the options are filled up."""
-        with self.autocast():  # the head at these places only: over a whole prompt the vocabulary costs more than the layers of a small model
+        with autocast():  # the head at these places only: over a whole prompt the vocabulary costs more than the layers of a small model
             logits = _inner(model).get_output_embeddings()(hidden[batch.rows, batch.places]).float()
         return logits.gather(1, batch.options.clamp(min=0)).masked_fill(batch.options < 0, -torch.inf)
-
-    def autocast(self) -> Any:
-        """What training computes in: bfloat16 where the processor multiplies it."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.bf16)
 
     @torch.no_grad()
     def answers(self, model: Model, examples: Sequence[Example]) -> list[LabelScore]:
@@ -151,9 +146,3 @@ class Chooser:
 
 def _inner(model: Model) -> Any:
     return getattr(model, "get_base_model", lambda: model)()
-
-
-def has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AVX512_BF16 or AMX): without, autocast is slower than fp32."""
-    info = Path("/proc/cpuinfo")
-    return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from services.trainer.dataset import Example
 from services.trainer.runs.choose import Batch, Chooser
 from services.trainer.runs.halves import Halves
+from services.trainer.runs.precision import autocast
 
 SEED, BATCH, CLIP, WARMUP = 20, 8, 1.0, 0.1
 REPLAY_WEIGHT = 0.3  # of a rehearsed row beside a correction
@@ -58,7 +59,7 @@ def tune(
                 group["lr"] = peak * rate
             examples, weights = [e for e, _ in rows], torch.tensor([weight for _, weight in rows])
             batch = chooser.batch(examples)
-            with chooser.autocast():
+            with autocast():
                 hidden = halves.above(pad_sequence([states[e] for e in examples], batch_first=True)) if halves and states else _whole(base, batch)
             loss = (
                 chooser.losses(model, hidden, batch, {n: wanted[e] for n, e in enumerate(examples) if e in wanted}) * weights
@@ -89,7 +90,7 @@ def _states(halves: Halves, chooser: Chooser, examples: Sequence[Example]) -> di
     for start in range(0, len(order), BATCH):
         some = order[start : start + BATCH]
         batch = chooser.batch(some)
-        with chooser.autocast():
+        with autocast():
             states = halves.below(batch.ids)
         for n, example in enumerate(some):
             found[example] = states[n, : batch.lengths[n]].clone()
@@ -105,7 +106,7 @@ def _shares(base: PreTrainedModel, chooser: Chooser, examples: Sequence[Example]
     found: dict[Example, torch.Tensor] = {}
     for example in examples:
         batch = chooser.batch([example])
-        with chooser.autocast():
+        with autocast():
             found[example] = chooser.among(base, _whole(base, batch), batch).softmax(-1)
     return found
 

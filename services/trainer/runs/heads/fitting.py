@@ -3,6 +3,7 @@ Networks), both on texts that were held out."""
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from services.trainer.runs.heads.examples import Targets, Task
 from services.trainer.runs.heads.network import Network, label_weights, losses, total_loss
 from services.trainer.runs.heads.vectors import Store
+from services.trainer.runs.precision import autocast
 
 TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(8.0), 121))
 Places = NDArray[np.int64]
@@ -49,7 +51,9 @@ def in_steps(network: Network, store: Store, target: Targets, taught: Places, he
         network.train()
         for places in _batches(store, taught, plan.batch, dice):
             optimiser.zero_grad()
-            loss = total_loss(network, network.logits(*store.inputs(network.reads, places)), target, places, weights)
+            with autocast() if plan.body_rate else nullcontext():  # small networks gain nothing by it
+                logits = network.logits(*store.inputs(network.reads, places))
+            loss = total_loss(network, [one.float() for one in logits], target, places, weights)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
