@@ -22,5 +22,5 @@ class ConfigError(FeedloopError):
 def one_line(error: Exception, limit: int = 500) -> str:
     """An error as one line for a person: a pydantic report is cut to what and where."""
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:5])[:limit]
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()[:5])[:limit]
     return " ".join(str(error).split())[:limit] or type(error).__name__

@@ -43,7 +43,7 @@ class ObjectRef(Record):
 
 
 class Attachment(Record):
-    """A file that came with a mail. It is listed and never opened; `note` says what it is where the type alone would not."""
+    """A file that came with a mail or a feed's item. It is listed and never opened; `note` says what it is where the type alone would not."""
 
     name: str = ""
     type: str = Field(default="application/octet-stream", description="the media type that the mail names")

@@ -21,7 +21,7 @@ Config = Annotated[
 
 @app.command("list")
 def list_sources(profile: Profile = "default", config: Config = None) -> None:
-    """Each source with its id, its state, the reason, and when it is read next."""
+    """Each source with its id, its state, the reason, what came of it, and when it is read next."""
 
     async def work() -> None:
         from rich.markup import escape
@@ -35,7 +35,7 @@ def list_sources(profile: Profile = "default", config: Config = None) -> None:
             table = Table("id", "source", "state", "documents", "last success", "next poll", "reason")
             for row in rows:
                 times = [str(row[key] or "")[:16] for key in ("last_success", "next_poll")]
-                documents = "" if row["documents"] is None else str(row["documents"])
+                documents = "" if row["documents"] is None else f"{row['documents']} ({row['items_per_day']:g} a day)"
                 table.add_row(row["id"], escape(_shown(row["title"] or row["place"])), row["state"], documents, *times, escape(_shown(row["reason"])))
             out.print(table if rows else "no sources yet: `feedloop sources add URL`")
 

@@ -110,4 +110,7 @@ class Api:
 
 
 def _utc(value: datetime | None) -> datetime | None:
-    return value if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as error:  # the first or the last day that there is, in another zone
+        raise HTTPException(422, f"published_at: {value} is no time that can be kept") from error

@@ -14,7 +14,7 @@ from services.ingest.fetch import Fetched, Fetcher
 from services.ingest.items import SourceProblem, Unusable
 from services.ingest.kinds import kind_name
 from services.ingest.text import decode, one_line
-from services.ingest.urls import canonical
+from services.ingest.urls import canonical, http_of
 
 MOST = 10  # feeds of a page that are looked at, each way of finding them
 AT_ONCE = 3
@@ -143,7 +143,7 @@ def _base(tree: Any, url: str) -> str:
 
 def _joined(base: str, href: str) -> str:
     try:
-        address = urljoin(base, href.strip()) if href.strip() else ""
+        address = urljoin(base, http_of(href.strip())) if href.strip() else ""
         return address if urlsplit(address).scheme in ("http", "https") else ""
     except ValueError:  # an unclosed bracket
         return ""

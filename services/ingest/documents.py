@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 
 from services.ingest.digest import item_of
 from services.ingest.items import RawItem, Refused, Unusable
@@ -15,7 +17,8 @@ from shared.objects import ObjectStore
 WHOLE_TEXT = 60_000  # characters that travel inline; a feedback event carries a text twice, and Kafka takes 1 MB
 INLINE_TEXT = 20_000  # of a longer text, the beginning that travels; the whole lies in the object store
 _TAG = re.compile(r"<(/?(p|br|div|a|b|i|em|strong|ul|ol|li|span|h[1-6]|table|img|html|body|script|style|blockquote)\b[^<>]*|!--)", re.I)
-_LANGUAGE_FROM, _LANGUAGE_OF = 20, 2_000  # characters: fewer tell nothing, more tell no more
+_LANGUAGE_FROM = 20  # bytes of UTF-8: fewer tell nothing; a letter of an alphabet of its own tells more, and has more
+_LANGUAGE_OF = 2_000  # characters: more tell no more
 _TITLE = 300  # characters
 _EPOCH = datetime(1970, 1, 2, tzinfo=UTC)
 
@@ -88,7 +91,7 @@ def document_of(
         text_ref=reference,
         url=url,
         author=one_line(item.author, 200),
-        links=_links(item.links or page.links, url),
+        links=_links((*item.links, *page.links), url),
         language=_language(f"{title}\n{text}"),
         published_at=published if published is not None and _EPOCH <= published <= received else received,
         received_at=received,
@@ -107,7 +110,7 @@ def _page_of(item: RawItem, source: SourceRef) -> Page:
 def _as_digest(item: RawItem, page: Page) -> RawItem:
     """A feed's item that tells many things, as the mail of a newsletter would come."""
     held = tuple(item_of(section, item, section.links) for section in page.items)
-    return replace(item, body=page.outline, markup=False, plain=True, links=item.links or page.links, items=held)
+    return replace(item, body=page.outline, markup=False, plain=True, links=(*item.links, *page.links), items=held)
 
 
 def _key(item: RawItem, source: SourceRef, url: str) -> str:
@@ -127,8 +130,19 @@ def _links(links: tuple[Link, ...], own: str) -> list[Link]:
 
 
 def _language(text: str) -> str:
-    if len(text.strip()) < _LANGUAGE_FROM:
+    text = text[:_LANGUAGE_OF].strip()
+    if len(text.encode()) < _LANGUAGE_FROM:
         return ""
-    import py3langid
+    found = str(_identifier().classify(text)[0])
+    return found if len(found) == 2 else ""
 
-    return str(py3langid.classify(text[:_LANGUAGE_OF])[0])
+
+@cache
+def _identifier() -> Any:
+    """The library's model for the languages of ISO 639-1, and for what is none (zxx). It knows creoles and dialects besides, which it sees in short texts
+    of the large languages."""
+    from py3langid import langid
+
+    model = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE)
+    model.set_languages([name for name in model.labels if len(name) == 2 or name == "zxx"])
+    return model

@@ -18,6 +18,7 @@ from xml.sax import SAXException
 
 from services.ingest.cadence import suggested
 from services.ingest.dates import read_date
+from services.ingest.enclosures import enclosed
 from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.jsonfeed import MAX_ITEMS, parse_json_feed
 from services.ingest.text import plain_title, resolved, without
@@ -27,6 +28,8 @@ from services.ingest.xmltext import as_utf8
 MAX_TAGS = 600_000
 _ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
 _ITEM = re.compile(rb"<(?:\w+:)?(?:item|entry)\b", re.I)
+_ITEM_END = re.compile(rb"</(?:\w+:)?(?:item|entry)\s*>", re.I)
+_FEED_END = re.compile(rb"</(?:\w+:)?(?:rss|rdf|feed|channel)\b", re.I)
 _ACTIVE = re.compile(r"<(script|style|!--)", re.I)
 # Of an RSS title nobody knows whether it is HTML: it is where an element of HTML ends in it, or is one that has no end, or a comment begins.
 _HTMLISH = re.compile(
@@ -127,9 +130,21 @@ def parse_feed(data: bytes, content_type: str = "", url: str = "") -> Parsed:
         reason = _brief(feed.get("bozo_exception"))
         if not entries and isinstance(feed.get("bozo_exception"), SAXException) and (_ITEM.search(data) or not version):
             raise Unusable("not-a-feed", f"the feed is broken ({reason}), and no item of it can be read")
-        broken = f"the feed is broken ({reason}); {len(entries)} items could be read"
+        cut = _ends_in_an_item(data)
+        entries, updated = (entries[:-1], updated[:-1]) if cut else (entries, updated)
+        broken = f"the feed is broken ({reason}); {len(entries)} items could be read{', and one that is cut off is not' if cut else ''}"
     title = _title(feed.feed, atom)
     return Parsed(title, tuple(_unique(entries, updated, atom)), broken, version, suggested(feed.feed))
+
+
+def _ends_in_an_item(data: bytes) -> bool:
+    """Whether a feed breaks off within an item that is not its only one: half of it would be told, and the whole again at the next poll."""
+    last = end = 0
+    for found in _ITEM.finditer(data):
+        last = found.start()
+    for found in _ITEM_END.finditer(data):
+        end = found.start()
+    return last > end > 0 and not _FEED_END.search(data, last)
 
 
 @cache
@@ -172,6 +187,8 @@ def is_page(data: bytes) -> bool:
 
 def _entry(entry: Mapping[str, Any], feed_author: str, url: str, atom: bool) -> RawItem:
     body, kind = _body(entry)
+    enclosures = entry.get("enclosures") or ()
+    files, links = enclosed(((str(one.get("href") or ""), str(one.get("type") or ""), one.get("length")) for one in enclosures), url)
     return RawItem(
         key=str(entry.get("id") or ""),
         title=_title(entry, atom),
@@ -180,7 +197,9 @@ def _entry(entry: Mapping[str, Any], feed_author: str, url: str, atom: bool) -> 
         url=_link(entry, url),
         author=_author(entry) or feed_author,
         published=next((date for field in _DATES if (date := _date(entry.get(field)))), None),
+        links=links,
         raw=json.dumps(entry, default=str, ensure_ascii=False).encode("utf-8", "replace"),
+        attachments=files,
     )
 
 

@@ -6,6 +6,7 @@ from services.ingest.items import SourceProblem
 
 MAX_MEMBERS = 1_000  # of a gzip; at each one's end the rest of the piece is copied
 ASKED_FOR = "gzip, deflate"  # neither br nor zstd: what can't be unpacked with a limit is not asked for
+_FOREIGN = frozenset("br zstd compress x-compress dcb dcz exi aes128gcm pack200-gzip".split())  # IANA, HTTP Content Coding Registry
 
 
 class Inflater:
@@ -14,8 +15,9 @@ class Inflater:
     def __init__(self, encoding: str, most: int) -> None:
         self._encoding, self._most = encoding.strip().lower(), most
         self._inner: zlib._Decompress | None = None
+        self._is_packed = self._encoding in ("gzip", "x-gzip", "deflate")  # what is no coding (none, UTF-8) is a server's mistake
         self._packed, self._members, self.out = 0, 0, bytearray()
-        if self._encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        if self._encoding in _FOREIGN or "," in self._encoding:
             raise SourceProblem(f"the server sends the encoding {encoding[:60]!r}, which was not asked for")
 
     def feed(self, data: bytes) -> None:
@@ -23,7 +25,7 @@ class Inflater:
         self._packed += len(data)
         if self._packed > self._most:  # also a stream that unpacks to nothing
             self._too_large()
-        if self._encoding in ("", "identity"):
+        if not self._is_packed:
             self.out += data
             return
         try:

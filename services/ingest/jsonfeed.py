@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from services.ingest.dates import read_date
+from services.ingest.enclosures import enclosed
 from services.ingest.items import RawItem, Refused, Unusable
 from services.ingest.text import decode, resolved
 
@@ -43,6 +44,9 @@ def _item(entry: Any, feed_author: str, base: str) -> RawItem | Refused:
         return Refused("unreadable", "an item of the JSON Feed is not an object", raw)
     markup = _text(entry.get("content_html"))
     markup = markup if _WORD.search(_TAG.sub("", markup)) else ""
+    given = entry.get("attachments")
+    named = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    files, links = enclosed(((_text(one.get("url")), _text(one.get("mime_type")), _text(one.get("size_in_bytes"))) for one in named), base)
     return RawItem(
         key=_text(entry.get("id")),
         title=resolved(_text(entry.get("title"))),
@@ -52,7 +56,9 @@ def _item(entry: Any, feed_author: str, base: str) -> RawItem | Refused:
         url=_joined(base, _text(entry.get("url")) or _text(entry.get("external_url"))),
         author=_author(entry) or feed_author,
         published=read_date(_text(entry.get("date_published"))) or read_date(_text(entry.get("date_modified"))),
+        links=links,
         raw=raw,
+        attachments=files,
     )
 
 

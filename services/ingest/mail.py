@@ -1,5 +1,6 @@
 """One mail, bytes to item: what it came through, its own words, its links out of their trackers, its files by name, the items of a digest."""
 
+from codecs import BOM_UTF8
 from collections.abc import Collection
 from dataclasses import replace
 from email.message import Message
@@ -22,7 +23,8 @@ def read_mail(data: bytes) -> RawItem:
     Raises Unusable for what has no text or can't be parsed.
     """
     try:
-        return _item(message_of(data), data, 0, None)
+        # some programs write a byte order mark or an empty line before the headers, which would all be text then
+        return _item(message_of(data.removeprefix(BOM_UTF8).lstrip(b"\r\n")), data, 0, None)
     except Unusable:
         raise
     except Exception as error:

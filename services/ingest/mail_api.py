@@ -1,9 +1,10 @@
 """The HTTP of mail that is handed in, and of reading a source again."""
 
 import asyncio
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from services.ingest.bodies import SMALL, bounded
 from services.ingest.intake import Intake
 from services.ingest.poller import Poller
 from services.ingest.readers.mails import MAX_MAIL, item_of
+from shared.clock import Clock, utc_now
 from shared.errors import one_line
 from shared.events import SourceRef
 from shared.service import Json
@@ -30,19 +32,25 @@ class Backfill(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: datetime | date | None = None
+    since: datetime | None = None
 
-    def moment(self) -> datetime | None:
-        if self.since is None or isinstance(self.since, datetime):
-            return self.since if self.since is None or self.since.tzinfo else self.since.replace(tzinfo=UTC)
-        return datetime.combine(self.since, time(), UTC)
+    @field_validator("since", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any) -> datetime | None:
+        if value is None:
+            return None
+        try:  # not pydantic's own reading, for which 20260131 is a second of 1970
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{value!r} is no date: write it as 2026-01-31, or a time as 2026-01-31T10:00Z") from None
 
 
 class MailApi:
     """Routes over the objects that app.py made."""
 
-    def __init__(self, poller: Poller, intake: Intake) -> None:
-        self._poller, self._intake = poller, intake
+    def __init__(self, poller: Poller, intake: Intake, clock: Clock = utc_now) -> None:
+        self._poller, self._intake, self._clock = poller, intake, clock
 
     def routes(self) -> list[Route]:
         return [
@@ -78,6 +86,8 @@ class MailApi:
         task = next((task for task in self._poller.tasks() if task.source.source_id == identity), None)
         if task is None:
             raise HTTPException(404, f"there is no source {identity!r}; `feedloop sources list` shows them")
-        await task.backfill(wanted.moment())
+        if wanted.since and wanted.since > self._clock():  # what comes meanwhile would be taken for known, and lost
+            raise HTTPException(422, f"since: {wanted.since.isoformat()} lies in the future")
+        await task.backfill(wanted.since)
         self._poller.wake(identity)
-        return Json({"id": identity, "since": wanted.moment()}, status_code=202)
+        return Json({"id": identity, "since": wanted.since}, status_code=202)

@@ -1,6 +1,7 @@
 """Adding, checking, removing, importing and exporting sources: one implementation, under the HTTP of the service and under the command line."""
 
 import asyncio
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +15,12 @@ from services.ingest.fetch import Fetcher
 from services.ingest.logins import without_login
 from services.ingest.opml import Outlines, read_opml, write_opml, written
 from services.ingest.sources import FeedSource, Source
-from services.ingest.urls import canonical
+from services.ingest.text import one_line as shortened
+from services.ingest.urls import canonical, http_of
 from shared.clock import Clock
 from shared.errors import FeedloopError, one_line
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?!\d)", re.I)  # before a number it is a host, and that its port
 
 
 class Unwanted(FeedloopError):
@@ -92,19 +96,19 @@ class Sources:
         """Add a feed, or the only feed of a page. Raises Unwanted (Known where it is there already), ConfigError where the file can't be edited."""
         url, title, notes = _address(wanted.url), wanted.title, []
         if wanted.check:
-            _refuse_known(await self.listed(), url)  # before asking the server, who may be slow
+            _refuse_known(await self.listed(), url, wanted.id)  # before asking the server, who may be slow
             report = await check(url, self._fetcher, self._clock)
             url, found_title = _chosen(url, report)
             title = title or found_title
             notes = report.problems if report.readable else []
-        said = {"id": wanted.id, "title": title[:200], "collection": wanted.collection, "interval": wanted.interval}
+        said = {"id": wanted.id, "title": shortened(title, 200), "collection": wanted.collection, "interval": wanted.interval}
         try:
             source = FeedSource.model_validate({"kind": "feed", "url": url, **{name: value for name, value in said.items() if value}})
         except ValidationError as error:
             raise Unwanted(one_line(error)) from error
 
         def decide(config: IngestConfig) -> Edit:
-            _refuse_known(config.sources, url)
+            _refuse_known(config.sources, url, source.source_id)
             return Edit(add=[written(source)])
 
         await asyncio.to_thread(edit, self._path, decide)
@@ -115,8 +119,9 @@ class Sources:
 
         def decide(config: IngestConfig) -> Edit:
             for there in config.sources:
-                if there.source_id == source.source_id or (there.kind, there.place()) == (source.kind, source.place()):
+                if (there.kind, there.place()) == (source.kind, source.place()):
                     raise Known(f"{there.place()} is read already, as {there.source_id}")
+                _refuse_id(there, source.source_id)
             return Edit(add=[written(source)])
 
         await asyncio.to_thread(edit, self._path, decide)
@@ -175,12 +180,12 @@ class Sources:
         return Exported(opml=opml, feeds=len(feeds), left_out=left_out)
 
 
-def _address(url: str) -> str:
-    """An address as people give it: without a scheme it is https. Raises Unwanted for what is none."""
-    url = url.strip()
-    url = url if "://" in url else f"https://{url}"
+def _address(given: str) -> str:
+    """An address as people give it: without a scheme it is https, and feed:… is what it stands for. Raises Unwanted for what is none."""
+    url = http_of(given.strip())
+    url = url if _SCHEME.match(url) else f"https://{url}"
     if not canonical(url) or urlsplit(url).scheme not in ("http", "https"):
-        raise Unwanted(f"{url[:200]!r} is no http or https address")
+        raise Unwanted(f"{given[:200]!r} is no http or https address")
     return url
 
 
@@ -196,8 +201,14 @@ def _chosen(url: str, report: Report) -> tuple[str, str]:
     raise Unwanted("; ".join([f"{report.url} can't be read: {report.problems[0]}", *report.problems[1:3], *report.advice[:2]]))
 
 
-def _refuse_known(sources: list[Source] | tuple[Source, ...], url: str) -> None:
+def _refuse_known(sources: list[Source] | tuple[Source, ...], url: str, identity: str) -> None:
     place = canonical(url)
     for source in sources:
         if isinstance(source, FeedSource) and canonical(source.url) == place:
             raise Known(f"{source.place()} is read already, as {source.source_id}")
+        _refuse_id(source, identity)
+
+
+def _refuse_id(source: Source, identity: str) -> None:
+    if identity and source.source_id == identity:
+        raise Known(f"{source.place()} has the id {identity!r}: give this source another")

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from services.ingest.logins import without_login
 from services.ingest.sources import MAX_FOLDER, FeedSource, Source
 from services.ingest.text import decode, one_line, without
-from services.ingest.urls import canonical
+from services.ingest.urls import canonical, http_of
 from shared.errors import FeedloopError
 from shared.errors import one_line as brief
 
@@ -167,7 +166,7 @@ def _source(outline: Mapping[str, str]) -> FeedSource | str:
         if page:
             return f"{name}: has no xmlUrl; `feedloop sources add {page[:200]}` looks for its feed"
         return "" if outline.get(_FOLDER) else f"{name}: has no xmlUrl"
-    url = _http(address)
+    url = http_of(address)
     if not canonical(url):
         return f"{name}: {address[:200]!r} is no http or https address"
     said = {field: outline[key] for field, key in _OWN.items() if key in outline}
@@ -176,11 +175,3 @@ def _source(outline: Mapping[str, str]) -> FeedSource | str:
         return FeedSource.model_validate({"kind": "feed", "url": url, "title": title if own else "", "folder": outline.get(_WITHIN, ""), **said})
     except ValidationError as error:
         return f"{name}: {brief(error)}"
-
-
-def _http(address: str) -> str:
-    """feed:https://… and feed://… (an old custom of readers) as what they stand for."""
-    if address.lower().startswith("feed:"):
-        rest = address[5:]
-        return rest if urlsplit(rest).scheme in ("http", "https") else f"http:{rest if rest.startswith('//') else '//' + rest}"
-    return address

@@ -27,6 +27,7 @@ _SIGNATURE, _SIGNATURE_END = "\n-----BEGIN PGP SIGNATURE-----", "\n-----END PGP 
 _HTML_ONLY = re.compile(r"html (e-?mail|message|version)|(does|do) not support html|enable html", re.I)
 _BOUNDARY = re.compile(rb"(?:^|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?=[A-Za-z-]+:|\r?\n)")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{2,40})", re.I)
+_BASE64 = re.compile(r"(?:[ \t]*+[A-Za-z0-9+/=]*+[ \t\r!]*+\n)++(?:[A-Za-z0-9+/=]*+\Z)?")  # "!": where a server has cut a long line
 _TEXTS = ("text/plain", "text/html", "text/enriched", "text/markdown", "text/x-amp-html")
 
 
@@ -150,8 +151,7 @@ def _length(pages: list[Page]) -> int:
 
 
 def _read(part: Message, out: Content) -> None:
-    payload = part.get_payload(decode=True)
-    data = payload if isinstance(payload, bytes) else b""
+    data = _decoded(part)
     kind, charset = part.get_content_type(), parameter(part, "charset")
     if not charset and kind == "text/html" and (match := _META_CHARSET.search(data[:4_000])):
         charset = match[1].decode("ascii", "replace")
@@ -164,6 +164,17 @@ def _read(part: Message, out: Content) -> None:
         if parameter(part, "format").lower() == "flowed":
             text = unflow(text, parameter(part, "delsp").lower() == "yes")
         out.pages.append(_plain(_without_armour(_without_uuencoded(text.replace("\r\n", "\n")))))
+
+
+def _decoded(part: Message) -> bytes:
+    """The bytes of a text. What a mailing list has appended to base64, in clear, is none: Python would read its letters as more of it."""
+    said = payload_of(part)
+    if str(part.get("content-transfer-encoding", "")).strip().lower() == "base64" and isinstance(said, str):
+        whole = _BASE64.match(said)
+        if whole and whole[0].strip() and whole.end() < len(said):
+            part.set_payload(whole[0])
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else b""
 
 
 def _without_uuencoded(text: str) -> str:

@@ -58,3 +58,11 @@ def _cleaned(url: str) -> str:
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     result = parts._replace(netloc=netloc, path=path, query=query, fragment="").geturl()
     return result if len(result) <= MAX_URL else ""
+
+
+def http_of(address: str) -> str:
+    """feed:https://… and feed://… (an old custom of readers) as what they stand for."""
+    if address.lower().startswith("feed:"):
+        rest = address[5:]
+        return rest if rest.lower().startswith(("http:", "https:")) else f"http:{rest if rest.startswith('//') else '//' + rest}"
+    return address

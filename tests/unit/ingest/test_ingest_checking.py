@@ -153,6 +153,8 @@ async def test_a_page_without_announcements_leads_over_its_links_and_the_usual_p
     del site.pages["/atom.xml"]
     report = await looked(site, fetcher, "/deep/page")
     assert not report.feeds and "no feed was found" in report.advice[0]
+    site.pages["/old"] = f"<html><link rel=alternate type=application/rss+xml href='feed:{site.url}/news.rss?x=1'></html>"
+    assert [found.title for found in (await looked(site, fetcher, "/old")).feeds] == ["L"]
 
 
 async def test_a_page_can_not_lead_inside(site: Site, fetcher: Fetcher) -> None:

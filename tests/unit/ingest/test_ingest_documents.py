@@ -52,6 +52,13 @@ def test_title_language_and_emptiness(world: World) -> None:
     assert (untitled.title, untitled.language) == ("It rained all night.", "en")
     assert make(replace(ITEM, title="Kurz", body=""), world).language == ""
     assert make(replace(ITEM, body="Der Hafen bleibt wegen des Sturms bis Montag geschlossen."), world).language == "de"
+    for title, language in (
+        ("政府公布了新的预算", "zh"),
+        ("政府は新しい予算案を発表", "ja"),
+        ("Mail 0 of digest. Mail 1 of digest. Mail 2 of digest.", "en"),
+        ("https://e.org/a/b/c/d/e/f", ""),
+    ):
+        assert make(replace(ITEM, title=title, body=""), world).language == language, title
     for empty in ("", "<p> </p>", "<script>alert(1)</script>", "\u200b"):
         with pytest.raises(Unusable) as error:
             make(replace(ITEM, title="", body=empty, markup=True), world)

@@ -188,6 +188,20 @@ def test_broken_feeds_say_whether_anything_was_lost() -> None:
     assert "broken" in empty.note and not empty.items and empty.title
 
 
+def test_an_item_that_is_cut_off_waits_for_the_next_poll() -> None:
+    whole = rss(item("1", "A", "a"), item("2", "B", "b, as long as it is"))
+    cut = parse_feed(whole[: whole.index(b"as long")])
+    assert [entry.title for entry in cut.items if isinstance(entry, RawItem)] == [
+        "A"
+    ] and "1 items could be read, and one that is cut off" in cut.note
+    for kept in (
+        whole.replace(b"</item></channel>", b"</channel>"),
+        whole[: whole.index(b"</channel>")],
+    ):  # a publisher's slip; nothing of it is missing
+        broken = parse_feed(kept)
+        assert len(broken.items) == 2 and "broken" in broken.note and "cut off" not in broken.note
+
+
 @pytest.mark.parametrize(
     "junk",
     [b"<!--" * 200_000, b"<?" * 300_000, b'<!DOCTYPE "' * 60_000, b"<" * 300_000, b"<a>" * 1_000_000, b"<item/>" * 60_000, b'{"a":' * 200_000],
@@ -399,3 +413,19 @@ def test_what_podcasts_and_feedburner_call_it() -> None:
     )
     entry = only(parse_feed(f"{head}<channel>{item_of}</channel></rss>".encode()))
     assert (entry.title, entry.url) == ("Episode 1", "http://e.org/1")
+
+
+def test_files_of_an_item_are_listed_and_linked() -> None:
+    files = (
+        "<enclosure url='https://e.org/a%20b.mp3?utm_source=x' length='123' type='audio/mpeg'/><enclosure url='/p.jpg' length='x' type='image/jpeg'/>"
+    )
+    entry = only(parse_feed(rss(item("1", "Episode", "Words.", files)), url="https://e.org/feed"))
+    assert [(file.name, file.type, file.size) for file in entry.attachments] == [("a b.mp3", "audio/mpeg", 123), ("p.jpg", "image/jpeg", 0)]
+    assert [(link.url, link.text) for link in entry.links] == [("https://e.org/a%20b.mp3", "a b.mp3")]
+    given = [{"url": "https://e.org/a.pdf", "mime_type": "Application/PDF", "size_in_bytes": 5.5}, {"url": "javascript:x"}, {"url": ["x"]}, 7]
+    feed = {"version": "https://jsonfeed.org/version/1", "items": [{"id": "1", "content_text": "Words.", "attachments": given}, {"attachments": {}}]}
+    first, second = parse_feed(json.dumps(feed).encode()).items
+    assert isinstance(first, RawItem) and isinstance(second, RawItem) and not second.attachments
+    assert [(file.name, file.type, file.size) for file in first.attachments] == [("a.pdf", "application/pdf", 0)]
+    atom = ATOM.replace(b"<updated>", b"<link rel='enclosure' href='http://e.org/v.webm' type='video/webm' length='9'/><updated>")
+    assert [file.size for file in only(parse_feed(atom)).attachments] == [9] and only(parse_feed(atom)).url == "http://e.org/1"

@@ -206,6 +206,9 @@ async def test_too_large_and_bombs(serve, fetcher: Fetcher) -> None:  # type: ig
         "/nothing": (gzip.compress(b"") * 6_000, "gzip"),
         "/cut": (gzip.compress(b"half of a feed is not a feed" * 99)[:-20], "gzip"),
         "/empty": (b"", "gzip"),
+        "/twice": (gzip.compress(gzip.compress(b"x")), "gzip, gzip"),
+        "/none": (b"not packed", "none"),
+        "/charset": (b"not packed", "UTF-8"),
     }
 
     async def handler(request: web.Request) -> web.Response:
@@ -225,7 +228,9 @@ async def test_too_large_and_bombs(serve, fetcher: Fetcher) -> None:  # type: ig
     assert (await fetcher.get(f"{url}/empty")).body == b""
     with pytest.raises(SourceProblem, match="ends in the middle"):
         await fetcher.get(f"{url}/cut")
-    for path in ("/br", "/zstd"):
+    for path in ("/none", "/charset"):  # no codings at all: browsers pass over such a header, too
+        assert (await fetcher.get(url + path)).body == b"not packed"
+    for path in ("/br", "/zstd", "/twice"):
         with pytest.raises(SourceProblem, match="not asked for"):
             await fetcher.get(url + path)
     with pytest.raises(SourceProblem, match="not compressed"):

@@ -52,7 +52,7 @@ async def desk(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     woken: list[str] = []
     monkeypatch.setattr(poller, "tasks", lambda: [task])
     monkeypatch.setattr(poller, "wake", woken.append)
-    app = Starlette(routes=MailApi(poller, world.intake).routes())
+    app = Starlette(routes=MailApi(poller, world.intake, lambda: NOW).routes())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
         yield Desk(world, task, path, woken, client)
 
@@ -119,10 +119,12 @@ async def test_backfill_brings_back_what_the_topics_have_forgotten_since_a_date(
 
 async def test_backfill_of_what_is_not_there_or_badly_asked(desk: Desk) -> None:
     assert (await desk.api.post("/api/sources/none/backfill")).status_code == 404
-    for wrong in ({"since": "soon"}, {"until": "2026-01-01"}):
-        assert (await desk.api.post("/api/sources/box/backfill", json=wrong)).status_code == 422
+    for wrong in ({"since": "soon"}, {"since": 5}, {"since": "2099-01-01"}, {"since": "0001-01-01T00:00+14:00"}, {"until": "2026-01-01"}):
+        assert (await desk.api.post("/api/sources/box/backfill", json=wrong)).status_code == 422, wrong
     for right in ({}, {"since": None}, {"since": "2026-01-01"}, {"since": "2026-01-01T10:00:00+02:00"}):
         assert (await desk.api.post("/api/sources/box/backfill", json=right)).status_code == 202
+    answer = await desk.api.post("/api/sources/box/backfill", json={"since": "20260131"})
+    assert answer.json()["since"].startswith("2026-01-31T00:00:00"), "a date without hyphens is no second of 1970"
     desk.world.bus.broken = True
     with pytest.raises(ConnectionError):
         await desk.api.post("/api/sources/box/backfill")

@@ -1,6 +1,7 @@
 """Adding, removing, importing and exporting sources: by the code itself, over HTTP, and on the command line with and without a service."""
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -107,12 +108,32 @@ async def test_what_can_not_be_read_is_not_added_unless_told_so(sources: Sources
 
 
 @pytest.mark.parametrize(
-    "wanted", [{"url": "file:///etc/passwd"}, {"url": ""}, {"url": "http://[x"}, {"url": "http://a.example", "interval": "soon"}]
+    "wanted",
+    [
+        {"url": "file:///etc/passwd"},
+        {"url": ""},
+        {"url": "http://[x"},
+        {"url": "mailto:me@a.example"},
+        {"url": "feed:http://[x"},
+        {"url": "javascript:alert(1)"},
+        {"url": "http://a.example", "interval": "soon"},
+        {"url": "http://a.example", "id": "letters"},
+    ],
 )
 async def test_wrong_wishes(sources: Sources, path: Path, wanted: dict[str, str]) -> None:
-    with pytest.raises(Unwanted):
+    with pytest.raises(Unwanted, match=f"^'{re.escape(wanted['url'])}'" if len(wanted) == 1 else "soon|has the id 'letters'"):
         await sources.add(Wanted(check=False, **wanted))  # type: ignore[arg-type]
     assert path.read_text() == START
+
+
+async def test_addresses_and_titles_as_people_give_them(sources: Sources, path: Path) -> None:
+    for given, url in (
+        ("feed://a.example/x", "http://a.example/x"),
+        ("feed:https://b.example/x", "https://b.example/x"),
+        ("c.example:8080/x", "https://c.example:8080/x"),
+    ):
+        assert (await sources.add(Wanted(url=given, check=False))).url == url
+    assert (await sources.add(Wanted(url="d.example", check=False, title="A\x07\nB " + 200 * "x"))).title.startswith("A B x")
 
 
 async def test_removing_by_id_and_by_address(sources: Sources, path: Path, site: Site) -> None:
@@ -288,7 +309,7 @@ def test_the_commands_with_a_service(quiet: None, path: Path, tmp_path: Path, se
 
     fetcher = Fetcher(Allowed(["127.0.0.1"]), deadline_s=5)
     sources = Sources(path, fetcher, lambda: NOW)
-    empty = {"reason": "", "last_success": None, "next_poll": None, "documents": 0, "state": "waiting"}
+    empty = {"reason": "", "last_success": None, "next_poll": None, "documents": 0, "items_per_day": 0.0, "state": "waiting"}
 
     async def listed(_: Request) -> Response:  # the poller's part of the service, which is tested elsewhere
         rows = [{"id": source.source_id, "title": source.ref.title, "place": source.place(), **empty} for source in await sources.listed()]

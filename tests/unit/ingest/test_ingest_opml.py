@@ -53,8 +53,9 @@ def test_what_is_no_feed_is_named() -> None:
 
 
 def test_feed_scheme_is_what_it_stands_for() -> None:
-    found = read_opml(opml(outline("feed://a.example/f") + outline("feed:https://b.example/f")))
+    found = read_opml(opml(outline("feed://a.example/f") + outline("feed:https://b.example/f") + outline("feed:http://[c")))
     assert [feed.url for feed in found.feeds] == ["http://a.example/f", "https://b.example/f"]
+    assert len(found.refused) == 1 and "no http or https address" in found.refused[0]
 
 
 def test_a_list_that_is_not_well_formed_is_salvaged_and_said_to_be_so() -> None:

@@ -126,6 +126,24 @@ def test_a_mail_in_a_mail_is_read_in_base64_too() -> None:
     assert of(coded).body == "The forwarded words."
 
 
+@pytest.mark.parametrize(
+    "footer", ["_______________________________________________\nlist mailing list\nlist@e.org\n", "\n--\nYou got this from a list.\n"]
+)
+def test_what_a_list_appends_in_clear_is_no_base64(footer: str) -> None:
+    words = "Words of the mail, as many as fill more than one line of base64 each"
+    lines = base64.encodebytes(words.encode() + b".").decode()
+    head = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    assert len(words) % 3 == 2 and of(head + lines + footer).body == f"{words}."
+    assert of(head + lines.replace("\n", "!\n ") + footer).body == f"{words}.", "a long line that a server has cut"
+    assert of(head + lines.rstrip()).body == f"{words}."
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n\n"])
+def test_what_programs_write_before_the_headers(before: bytes) -> None:
+    read = read_mail(before + HEAD.encode() + b"\nWords.")
+    assert (read.key, read.title, read.body) == ("1@e.org", "News", "Words.")
+
+
 def test_one_part_that_no_charset_reads_does_not_take_the_others_with_it() -> None:
     noise = bytes(range(128, 160)) * 8
     part = b"--b\nContent-Type: text/plain; charset=x-none\n\n" + noise + b"\n--b\nContent-Type: text/plain\n\nGood words.\n--b--\n"

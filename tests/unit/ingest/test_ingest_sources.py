@@ -306,6 +306,7 @@ async def test_push_and_replay(running: Running) -> None:
         {"text": ""},
         {"text": "x", "colour": 1},
         {"text": "x", "published_at": "soon"},
+        {"text": "x", "published_at": "0001-01-01T00:00:00+14:00"},
     ):
         assert (await running.api.post("/api/documents", json=wrong)).status_code == 422
 

@@ -1,6 +1,7 @@
 """`feedloop sources backfill` and `replay` as a person gives them, against the service's own routes; Kafka is a list."""
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
 
     async def serve() -> None:
         poller = Poller(load(path), make, fetcher.allow)
-        routes = [*Api(poller, world.intake, world.known, world.quarantine).routes(), *MailApi(poller, world.intake).routes()]
+        routes = [*Api(poller, world.intake, world.known, world.quarantine).routes(), *MailApi(poller, world.intake, lambda: NOW).routes()]
         starlette = Starlette(routes=routes, exception_handlers={HTTPException: refused})
         server.append(uvicorn.Server(uvicorn.Config(starlette, log_config=None, lifespan="off")))
         work = asyncio.create_task(poller.run(caught_up, path, 60.0))
@@ -98,7 +99,7 @@ def feedloop(*words: str) -> list[str]:
     return done.output.splitlines()
 
 
-def test_backfill_reads_a_source_again_and_tells_nothing_twice(service: Service) -> None:
+def test_backfill_reads_a_source_again_and_tells_nothing_twice(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(document.title for document in service.world.bus.documents) == ["New", "Old"]
     assert feedloop("backfill", "box.1", "--since", "2026-11-15") == ["box.1 is read again, from 2026-11-15 on: see `feedloop sources list`"]
     service.wait_for_polls(2)
@@ -109,6 +110,8 @@ def test_backfill_reads_a_source_again_and_tells_nothing_twice(service: Service)
     last = service.world.bus.polls[-1]
     assert last.state == "unchanged" and "offset" in last.cursor and "since" not in last.cursor
     assert feedloop("backfill", "box.1") == ["box.1 is read again: see `feedloop sources list`"]
+    monkeypatch.setenv("COLUMNS", "250")
+    assert re.search(r"box\.1 .* 2 \([\d.]+ a day\) .* 2026-11-", "\n".join(feedloop("list")))
 
 
 def test_a_source_that_is_none_and_a_date_that_is_none_are_named(service: Service) -> None:
