@@ -16,6 +16,7 @@ from deploy.local.texts import Given
 AT_ONCE, EXPLAINED_AT_ONCE = 64, 8  # texts in a request: the classifier takes 256, and 16 where the words are asked for
 MOST_CHARS = 400_000  # in a request: what comes back within the client's patience
 SHOWN_CHARS = 160
+CARE = "A hint from words, no diagnosis: please read the text yourself. Where somebody may be in danger, turn to a local emergency or crisis service now."
 
 
 async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_json: bool, explain: bool) -> None:
@@ -63,6 +64,8 @@ def show(given: Given, verdict: Mapping[str, Any]) -> None:
         if words := decision.get("mattered"):
             told = ", ".join(f"{span['words']} (−{span['drop']:.0%})" for span in words)
             out.print(Text(f"               mattered most: {told}"))
+    if grave:
+        out.print(Text(f"  {CARE}"))
     parts = {"rules": "rules_digest", "head": "head_digest", "fusion": "fusion_digest"}
     known = [f"{part} {str(verdict.get(key) or 'none')[:12]}" for part, key in parts.items()]
     out.print(Text(f"  collection {verdict['collection']}: {', '.join(known)}", style="dim"))

@@ -51,7 +51,7 @@ def explain(
     title: str = "",
 ) -> None:
     """Say which rules found their words in a text, which of them hit, which were voided, and why."""
-    from shared.taxonomy import label_set
+    from shared.taxonomy import known, label_set
 
     rules = _read(folder, labels)
     given = sys.stdin.read() if text == ["-"] else " ".join(text)
@@ -59,6 +59,8 @@ def explain(
         chosen = label_set(collection)
     except ValueError as error:
         raise LocalError(str(error)) from error
+    if chosen.collection != collection:
+        raise LocalError(f"there is no label set {collection!r}; there are {', '.join(known())}")
     looks = rules.look(title, given, chosen)
     if (read := rules.reads(f"{title}\n\n{given}")) != " ".join(f"{title}\n\n{given}".lower().split()):
         typer.echo(f"read as: {read}")

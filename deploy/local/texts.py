@@ -4,6 +4,7 @@ they are needed, so that a file may be larger than the memory."""
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ Form = Literal["auto", "text", "lines", "jsonl", "csv"]
 LONGEST = 100_000  # characters of a text that the classifier takes
 LONGEST_TITLE = 1_000
 STDIN = Path("-")
+_HALF = re.compile("[\ud800-\udfff]")
 _BY_ENDING: dict[str, Form] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -135,6 +137,8 @@ def _checked(text: str, title: str, where: str) -> Given:
         raise LocalError(f"{where} has more than {LONGEST:,} characters, which is what the classifier takes at once")
     if not text.strip():
         raise LocalError(f"{where} is empty")
+    if _HALF.search(text) or _HALF.search(title):
+        raise LocalError(f"{where} is not sound text: it holds half of a character (a lone surrogate, or bytes that are not UTF-8)")
     return Given(text, title[:LONGEST_TITLE], where)
 
 

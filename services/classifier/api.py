@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,12 +23,16 @@ MOST_EXPLAINED = 16  # each is encoded up to 31 times
 
 
 class Item(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     text: str = Field(max_length=100_000)
     title: str = Field(default="", max_length=1_000)
 
 
 class ClassifyRequest(BaseModel):
-    """Either one `text`, with a `title` if there is one, or many `items`."""
+    """Either one `text`, with a `title` if there is one, or many `items`. A field that is none is refused: a misspelt `collection` would be judged as news."""
+
+    model_config = ConfigDict(extra="forbid")
 
     text: str | None = Field(default=None, max_length=100_000)
     title: str = Field(default="", max_length=1_000)

@@ -12,7 +12,7 @@ from services.classifier.head import Head, Scores, Vectors
 from shared.clock import Clock
 from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
-from shared.heads import AGREE, collection_of, head_text, heads_in
+from shared.heads import AGREE, CARD, GRAPH, collection_of, head_text, heads_in
 from shared.logs import logger
 from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
@@ -38,7 +38,7 @@ class LiveHead:
     def problem(self) -> str:
         """Why a head that should be in use is not; empty where all are."""
         told = [*sorted(dict(self._problems).items()), *sorted(dict(self._failing).items())]
-        return "; ".join(reason for _, reason in told)
+        return "; ".join(dict.fromkeys(reason for _, reason in told))  # a missing encoder is told once, and not by each head
 
     def digests(self) -> dict[str, str]:
         """Collection -> digest of the head in use."""
@@ -49,22 +49,28 @@ class LiveHead:
         found = heads_in(self._shipped)
         if not found:
             self._miss("", f"no head in {self._shipped.name}: neither a head.json nor a folder that holds one")
+        for graph in sorted(self._shipped.glob(f"*/{GRAPH}")):
+            if graph.parent.name not in found:
+                self._miss(graph.parent.name, f"the head in {graph.parent.name} is not used: it has no {CARD}")
         for name, folder in found.items():
             try:
                 head = Head.load(folder, threads=self.threads)
                 self._check(head)
                 head.scores(self.encoder, ["ready"])
                 self.heads = {**self.heads, head.card.collection: head}
-            except (ConfigError, PermanentError) as error:
+            except ConfigError as error:  # the encoder's
                 self._miss(name, str(error))
+            except PermanentError as error:
+                self._miss(name, f"the head in {folder.name} is not used: {error}")
             except Exception as error:  # noqa: BLE001 as in `_ask`
                 self._miss(name, f"the head in {folder.name} fails ({type(error).__name__}: {one_line(error)})")
 
     def score(self, items: Sequence[tuple[str, str]], collection: str) -> list[Neural]:
         """What the collection's head says of each (title, text). Blocking: a few milliseconds a text. Empty where the collection has none, and where it
-        fails: the rules' verdict must not be lost with it."""
-        head, scores = self._ask([head_text(title, text) for title, text in items], collection)
-        return [Neural(one, head.digest) if head and one else Neural() for one in scores]
+        fails: the rules' verdict must not be lost with it. Empty for a text in which there is nothing to read, of which a head would say something, too."""
+        texts = [head_text(title, text) for title, text in items]
+        head, scores = self._ask(texts, collection)
+        return [Neural(one, head.digest) if head and one and _readable(text) else Neural() for text, one in zip(texts, scores, strict=True)]
 
     def compare(self, texts: Sequence[str], collection: str) -> list[Scores]:
         """What the head says of texts as they stand, to compare them with one another. Blocking. Empty like `score`."""
@@ -172,3 +178,8 @@ class LiveHead:
             seconds=round(time.monotonic() - began, 3),
             at=self.clock(),
         )
+
+
+def _readable(text: str) -> bool:
+    """Whether anything of it can be seen: no white space, control or format character."""
+    return any(c.isprintable() and not c.isspace() for c in text)

@@ -9,7 +9,7 @@ from functools import cache
 
 from services.classifier.rule_files import Rule, RuleFile
 from shared.errors import ConfigError
-from shared.taxonomy import LABELS, LabelSet, read
+from shared.taxonomy import LABELS, LabelSet, known, read
 
 Labels = Callable[[str], LabelSet]  # collection -> its label set
 SHIPPED = ("news", "wellbeing")
@@ -18,6 +18,12 @@ SHIPPED = ("news", "wellbeing")
 @cache
 def _shipped() -> Mapping[str, LabelSet]:
     return read(LABELS)
+
+
+def check_collection(file: str, collection: str, labels: Labels) -> None:
+    """Raises ConfigError for a collection without a label set: no document would ever be read by the rules, and nobody would be told."""
+    if collection and labels(collection).collection != collection:
+        raise ConfigError(f"{file}: collection: there is no label set {collection!r}; there are {', '.join(known())}")
 
 
 def fitting(collection: str, labels: Labels) -> list[LabelSet]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -24,7 +24,9 @@ FIRST_S, AGAIN_S = 10.0, 5.0  # how long the rules' files are waited for at firs
 
 class PublishRequest(BaseModel):
     """The files of a folder, all of them; none asks each replica for those of its own folder. Without `drop_safety_rules` a set that lacks safety rules
-    that ship is refused."""
+    that ship is refused. A field that is none is refused: misspelt `files` would ask for the folders."""
+
+    model_config = ConfigDict(extra="forbid")
 
     files: list[RuleText] = Field(default=[], max_length=200)
     by: str = Field(default="anonymous", max_length=200)

@@ -107,8 +107,9 @@ def parse(name: str, data: bytes) -> RuleFile:
     """One file's rules, with the lists that they name in place. Raises ConfigError naming the file, the rule and the field."""
     try:
         raw = load(data.decode("utf-8-sig"))
-        if isinstance(raw, dict):
-            _fill_lists(raw)
+        if not isinstance(raw, dict):
+            raise ValueError("the file must hold `rules:` with the rules under it")
+        _fill_lists(raw)
         return RuleFile.model_validate(raw)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{name}: not readable as YAML: {one_line(error)}") from error
@@ -153,14 +154,20 @@ def _who(raw: object, place: tuple[int | str, ...]) -> str:
     return ".".join(map(str, place)) or "file"
 
 
+def paths_in(folder: Path) -> list[Path]:
+    """The rule files of a folder, by name; none where there is no such folder."""
+    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+
+
 def read_files(folder: Path) -> list[tuple[str, bytes]]:
     """The rule files of a folder. Raises ConfigError where there are none or one can't be read."""
     try:
-        files = [(path.name, path.read_bytes()) for path in sorted(folder.glob("*.yaml"))]
+        files = [(path.name, path.read_bytes()) for path in paths_in(folder)]
     except OSError as error:
         raise ConfigError(f"rules in {folder}: {error.strerror}") from error
     if not files:
-        raise ConfigError(f"no rule files (*.yaml) in {folder}: FEEDLOOP_RULES names the folder")
+        why = "no rule files (*.yaml, *.yml) in" if folder.is_dir() else "there is no folder"
+        raise ConfigError(f"{why} {folder}: FEEDLOOP_RULES names the folder of the rule files")
     check_size(files)
     return files
 

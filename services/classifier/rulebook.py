@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from services.classifier.rule_files import Rule, check_size, parse, read_files
+from services.classifier.rule_files import Rule, check_size, parse, paths_in, read_files
 from services.classifier.rules import RuleSet
 from shared.clock import Clock, utc_now
 from shared.errors import ConfigError, PermanentError
@@ -155,7 +155,7 @@ class RuleBook:
 
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
         found = []
-        for path in sorted(self._folder.glob("*.yaml")):
+        for path in paths_in(self._folder):
             try:
                 stat = path.stat()
             except FileNotFoundError:

@@ -14,7 +14,7 @@ from services.classifier.folding import Folded, fold
 from services.classifier.judging import Guards, Judge, Judgement
 from services.classifier.matching import Finder
 from services.classifier.matching import Span as Place
-from services.classifier.rule_checks import Labels, applies, check_implied, check_rule, fitting, knows, severity
+from services.classifier.rule_checks import Labels, applies, check_collection, check_implied, check_rule, fitting, knows, severity
 from services.classifier.rule_files import Rule, Says, parse
 from services.classifier.rule_review import review
 from services.classifier.spelling import Speller
@@ -72,6 +72,7 @@ class RuleSet:
         told: list[str] = []
         for name, data in given:
             parsed = parse(name, data)
+            check_collection(name, parsed.collection, labels)
             told += check_implied(name, parsed, labels)
             sets = fitting(parsed.collection, labels)
             for task, by_label in parsed.implies.items():

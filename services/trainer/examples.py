@@ -1,8 +1,8 @@
 """Examples to train the bundled model on, made by code so that the answer is right by construction. Pure: no torch, no files.
 
 Every prompt comes from shared.prompts and every value of an answer from shared.grounding, so that training asks to the letter what use asks. Labels
-come of distant supervision: the corpus a window of text is from, strict counts of words (services/trainer/cues.yaml), and sentences made to carry a
-cue. The labels in NEVER are a desk's own, taught by its corrections; they stand in the prompts, and are never the answer here.
+come of items labelled by hand and of distant supervision: the corpus a window of text is from, and strict counts of words
+(services/trainer/supervision.py). The labels in NEVER are a desk's own, taught by its corrections; they stand in the prompts, and are never the answer here.
 """
 
 import json
@@ -34,6 +34,7 @@ MOODS = {
     },
     "neutral": {"neutral"},
 }
+_SENTENCE = re.compile(r"(?<=[.!?。！？])\s")
 _QUESTION = re.compile(r"^(.{10,150}?) \?$", re.MULTILINE)
 ASK = (
     "What is said about {x}?", "What about {x}?", "What do we know about {x}?", "{x}?", "Is there news on {x}?", "Tell me about {x}.",
@@ -52,6 +53,21 @@ class Example:
     messages: list[prompts.Message]
     answer: str
     task: Task | None = None
+
+
+def headed(text: str, limit: int = 120) -> str:
+    """The title that ingest gives a document without one (services/ingest/text.py, first_sentence; a test compares): no prompt of use has an empty one."""
+    first = next((line for line in text.split("\n") if any(c.isalnum() for c in line)), text)
+    line = " ".join(_SENTENCE.split(first, maxsplit=1)[0].split())
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    return (cut.rsplit(" ", 1)[0] if " " in cut[limit // 2 :] else cut) + "…"
+
+
+def ask(task: Task, title: str, text: str) -> list[prompts.Message]:
+    """The prompt of a label task, as use asks it."""
+    return prompts.label_messages(task, title or headed(text), text)
 
 
 def window(pieces: list[str], chance: random.Random) -> str:
@@ -91,7 +107,8 @@ def asked(task: Task, gold: str, chance: random.Random, *, plain: bool = False) 
 
 def _yes_no(task: Task, gold: str, chance: random.Random) -> tuple[Task, str]:
     about = gold if chance.random() < 0.5 else chance.choice([name for name in task.labels if name not in NEVER])
-    return Task(name=f"{task.name} is {about}", meaning="", labels={"yes": "", "no": ""}), "yes" if about == gold else "no"
+    put = Task(name=f"{task.name}: {about}, {task.labels[about]}", meaning="", labels={"yes": "", "no": ""})  # as use asks a multi task (enrich.py)
+    return put, "yes" if about == gold else "no"
 
 
 def label_example(task: Task, gold: str, title: str, text: str, chance: random.Random, *, plain: bool = False) -> Example:
@@ -99,7 +116,7 @@ def label_example(task: Task, gold: str, title: str, text: str, chance: random.R
     if gold in NEVER:
         raise ValueError(f"{gold!r} is a desk's own label: the bundled model is not taught it")
     put, name = asked(task, gold, chance, plain=plain)
-    return Example("label", prompts.label_messages(put, title, text), name, put)
+    return Example("label", ask(put, title, text), name, put)
 
 
 def kind_example(source: str, title: str, text: str, chance: random.Random) -> Example | None:
@@ -111,7 +128,7 @@ def kind_example(source: str, title: str, text: str, chance: random.Random) -> E
     names = [kinds[source], *chance.sample(others, chance.randint(1, 5))]
     chance.shuffle(names)
     task = Task(name=chance.choice(("kind", "genre", "type")), meaning="", labels=dict.fromkeys(names, ""))
-    return Example("label", prompts.label_messages(task, title, text), kinds[source], task)
+    return Example("label", ask(task, title, text), kinds[source], task)
 
 
 def urgent(text: str, level: str, cue: str, title: str, chance: random.Random) -> tuple[str, str]:
@@ -139,7 +156,7 @@ def noisy(pieces: list[str], dressing: Dressing, chance: random.Random) -> str:
 
 def metadata_example(row: dict[str, Any], text: str, labels: dict[str, str], noise: Collection[str], chance: random.Random) -> Example:
     """The metadata JSON of a document: the first offered sentence that is not noise, and its names and phrases in the order of the document."""
-    title = row["title"] or grounding.sentences(text)[0][:100]
+    title = row["title"] or headed(text)
     slug = "-".join(WORDS.findall(title.lower())[:6])
     hosts = ("example.org", "news.example.com", "blog.example.net", "www.example.edu", "lists.example.org")
     links = [Link(url=f"https://{chance.choice(hosts)}/{chance.choice(('', 'post/', '2026/05/', 'a/'))}{slug[: chance.randint(4, 60)]}{'' if n == 0 else n}")

@@ -92,8 +92,3 @@ def fill(template: str, slots: dict[str, list[str]], chance: random.Random) -> s
         return value[:1].upper() + value[1:] if match[1][0].isupper() else value
 
     return _SLOT.sub(one, template)
-
-
-def made_sentence(level: str, chance: random.Random) -> str:
-    """A sentence that carries a level of urgency."""
-    return fill(chance.choice(cues()["made"][level]), cues()["slots"], chance)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from services.trainer.examples import Example
+from services.trainer.examples import Example, ask
 from services.trainer.supervision import NEVER
 from shared import prompts
 from shared.taxonomy import Task, is_name
@@ -83,7 +83,10 @@ def phrases() -> dict[str, Any]:
 
 
 def listed(name: str, gold: str, wrong: Sequence[str], title: str, text: str, chance: random.Random) -> Example:
-    """A label example over `gold` and the `wrong` names, in random order and one style of writing; names that would be alike are left out."""
+    """A label example over `gold` and the `wrong` names, in random order and one style of writing; names that would be alike are left out. Raises ValueError for a
+    gold label that could not be offered."""
+    if not is_name(gold):
+        raise ValueError(f"{gold!r} is no name of a label (shared.taxonomy.is_name): it can't be the answer")
     style = chance.choice((str, str, str, str.lower, str.title, str.capitalize, _snake, _hyphened))
     kept = {style(gold).casefold(): style(gold)}
     for label in wrong:
@@ -91,7 +94,7 @@ def listed(name: str, gold: str, wrong: Sequence[str], title: str, text: str, ch
     names = [label for label in kept.values() if is_name(label)]
     chance.shuffle(names)
     task = Task(name=name, meaning="", labels=dict.fromkeys(names, ""))
-    return Example("label", prompts.label_messages(task, title, text), style(gold), task)
+    return Example("label", ask(task, title, text), style(gold), task)
 
 
 def _snake(text: str) -> str:
@@ -130,8 +133,10 @@ def about_example(topic: str, near: Collection[str], title: str, text: str, chan
     known = topics()
     other = chance.choice([name for name in known if name != topic and name not in near])
     named = topic if chance.random() < 0.5 else other
-    task = Task(name=f"about {chance.choice(known[named]['names'])}", meaning="", labels={"yes": "", "no": ""})
-    return Example("label", prompts.label_messages(task, title, text), "yes" if named == topic else "no", task)
+    label, words = chance.choice(known[named]["names"]), ", ".join(chance.sample(known[named]["words"], 3))
+    asked = f"about {label}" if chance.random() < 0.5 else f"{chance.choice(ABOUT)}: {label}, {words}"  # the second as use asks a multi task
+    task = Task(name=asked, meaning="", labels={"yes": "", "no": ""})
+    return Example("label", ask(task, title, text), "yes" if named == topic else "no", task)
 
 
 def mood_example(mood: str, also: Collection[str], text: str, chance: random.Random) -> Example:
@@ -169,7 +174,7 @@ def title_example(title: str, others: Sequence[str], text: str, chance: random.R
     names = [title, *chance.sample(fit, min(len(fit), chance.choice((1, 2, 3, 4, 5))))]
     chance.shuffle(names)
     task = Task(name=chance.choice(("title", "headline", "heading")), meaning="", labels=dict.fromkeys(names, ""))
-    return Example("label", prompts.label_messages(task, "", text), title, task)
+    return Example("label", ask(task, "", text), title, task)
 
 
 def mention_example(inside: Sequence[str], outside: Sequence[str], title: str, text: str, chance: random.Random) -> Example | None:
@@ -183,4 +188,4 @@ def mention_example(inside: Sequence[str], outside: Sequence[str], title: str, t
     names = [gold, *chance.sample(outside, min(len(outside), chance.choice((1, 2, 3, 5, 7))))]
     chance.shuffle(names)
     task = Task(name=chance.choice(("mentions", "names", "who or what", "keyword")), meaning="", labels=dict.fromkeys(names, ""))
-    return Example("label", prompts.label_messages(task, title, text), gold, task)
+    return Example("label", ask(task, title, text), gold, task)

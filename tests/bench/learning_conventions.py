@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from services.ingest.text import first_sentence
 from services.trainer.dataset import NEAR, jaccard
 from shared.events import FeedbackGiven
 from shared.taxonomy import LabelSet, label_set, load
@@ -180,7 +181,8 @@ def _item(row: dict[str, Any], names: dict[str, str]) -> Item:
     body = str(row["text"])
     if "\n" in body:
         body = "\n".join(line for line in body.split("\n") if not _HEADER.match(line))
-    return Item(str(row.get("title", "")), " ".join(body.split())[:4000], names[row["label"]])
+    text = " ".join(body.split())[:4000]
+    return Item(str(row.get("title", "")) or first_sentence(text), text, names[row["label"]])
 
 
 def _declared(collection: str, task: str, labels: dict[str, str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from services.trainer.dataset import Snapshot, effective, snapshot
 from services.trainer.settings import Settings
 from shared.encoder import Encoder
+from shared.registry import base_id
 from tests.bench.learning_conventions import Convention, Item, feedback
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,7 @@ def dataset(convention: Convention, seed: int, corrections: int) -> Snapshot:
 def point(convention: Convention, seed: int, corrections: int, base: Path, encoder: Encoder, cache: Path) -> Point:
     """Train and measure, or take what an earlier call of the same data, base, recipe and code found. Raises RuntimeError where the program fails."""
     made = dataset(convention, seed, corrections)
-    name = sha256(f"{made.digest()} {_digest(base / 'model.safetensors')} {[_digest(_program(code)) for code in CODE]}".encode()).hexdigest()[:24]
+    name = sha256(f"{made.digest()} {base_id(str(base))} {[_digest(_program(code)) for code in CODE]}".encode()).hexdigest()[:24]
     known = cache / f"{convention.name}-{seed}-{corrections}-{name}.json"
     if not known.exists():
         cache.mkdir(parents=True, exist_ok=True)

@@ -113,7 +113,7 @@ def headlines(folder: Path, chance: random.Random) -> Iterator[tuple[Passage, bo
             others = mates.setdefault(category, [])
             body = ". ".join(chance.sample(others, min(len(others), chance.choice((0, 0, 0, 1, 2, 5)))))
             others.append(text)
-        yield Passage("headline", text, body, "", category, sentiment_of(text, 1)), held
+        yield Passage("headline", text, body, "", category, None if body else sentiment_of(text, 1)), held  # each line below has a tone of its own
     for row in lines(folder / "newsletter" / "train.jsonl"):
         text = row["input"].split("**Summary:**")[-1].split("JSON only")[0].strip()
         title = row["input"].split("###")[-1].split("\n")[0].strip()

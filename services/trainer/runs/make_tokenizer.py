@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from services.trainer.supervision import held_out
 from services.trainer.tasks import moods, topics
 from shared import grounding, prompts
 from shared.taxonomy import label_set
@@ -47,7 +48,7 @@ def sample(folder: Path, every: int = 5) -> Iterator[str]:
     """Text to learn the pieces from: one document in `every`, at most 6,000 characters of it, and now and then a prompt with its answer."""
     tasks = list(label_set().tasks.values())
     for n, row in enumerate(documents(folder)):
-        if n % every:
+        if n % every or held_out(row["id"]):
             continue
         yield row["text"][:6000]
         if n % (every * 4) == 0:
@@ -76,7 +77,7 @@ def short(folder: Path) -> Iterator[str]:
         path = folder / name / "train.jsonl"
         if path.exists():
             with path.open(encoding="utf-8") as rows:
-                yield from (json.loads(line)["text"] for line in rows)
+                yield from (text for line in rows if not held_out(text := json.loads(line)["text"]))
 
 
 def train(folder: Path) -> Any:

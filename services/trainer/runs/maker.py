@@ -13,6 +13,7 @@ from services.trainer.supervision import NEVER, fill, urgency_of
 from shared.taxonomy import label_set
 
 MOST = {"category": 4200, "sentiment": 5500, "urgency": 3500}  # trees with one label of the task, so that none outweighs
+BY_PEOPLE = ("item", "comment", "written")  # sources whose tones people gave: elsewhere "neutral" only says that no word of the lists is there
 Tree = tuple[str, bool, list[Example]]  # kind of batch; quiet; what is asked of one document
 
 
@@ -57,12 +58,15 @@ class Maker:
     def _desk(self, passage: Passage, knowledge: Knowledge) -> list[Example]:
         """The desk's own tasks, where what is known is clear and does not contradict itself."""
         made = []
+        told = passage.tone if passage.tone != "neutral" or passage.source in BY_PEOPLE else None
         said_of = (
             ("category", passage.category, knowledge.category),
-            ("sentiment", passage.tone, knowledge.tone),
+            ("sentiment", told, knowledge.tone),
             ("urgency", passage.urgency or urgency_of(passage.shown), knowledge.urgency),
         )
         for task, own, said in said_of:
+            if passage.quiet and task != "sentiment":
+                continue  # what the teacher learnt of news says nothing of comments: "you're doing it wrong" was urgent to it
             gold = own or said
             doubt = own and said and own != said and passage.source != "item"  # people outvote the teacher
             if gold is None or gold in NEVER or doubt or self.counts[f"{task}={gold}"] >= MOST[task]:
@@ -163,7 +167,7 @@ class Maker:
     def hold(self, passage: Passage) -> None:
         """Keep a held-out passage's label examples, as the desk asks them, for measuring."""
         for task, gold in (("category", passage.category), ("sentiment", passage.tone)):
-            if gold and gold not in NEVER:
+            if gold and gold not in NEVER and (gold != "neutral" or passage.source in BY_PEOPLE):
                 self.held.append(making.label_example(label_set().tasks[task], gold, passage.title, passage.text, self.chance, plain=True))
         if passage.text and (level := urgency_of(f"{passage.title} {passage.text}")):
             self.held.append(making.label_example(label_set().tasks["urgency"], level, passage.title, passage.text, self.chance, plain=True))

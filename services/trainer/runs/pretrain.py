@@ -14,10 +14,12 @@ each listed label learn to say whether theirs is the right one: a list of ten la
 """
 
 import argparse
+import copy
 import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from services.trainer.runs import embeddings, first_weights, make_tokenizer, mea
 from services.trainer.runs.batches import FITS, UNFIT, Batch, Batches, mask_of
 from services.trainer.runs.crew import Crew, Step
 from services.trainer.runs.gather import data_folder
+from services.trainer.runs.precision import has_bf16
 from services.trainer.runs.prepare import WORK, prepare
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -47,6 +50,7 @@ EMBEDDING_RATE, NORM_RATE = 2e-4, 3e-3  # an embedding is 0.02 a dimension: a la
 FITTED = 0.3  # what the fitting of listed labels counts beside the tokens
 WARMUP, DECAY_FROM = 0.03, 0.5  # shares of the time
 EXPORT_EVERY = 480  # seconds
+LARGEST = "38MB"  # of a file of weights: what is committed stays under 40 MB
 
 
 def rate_at(progress: float) -> float:
@@ -54,6 +58,11 @@ def rate_at(progress: float) -> float:
     if progress < WARMUP:
         return max(progress / WARMUP, 0.02)
     return 1.0 if progress < DECAY_FROM else max(0.05, 1 - 0.95 * (progress - DECAY_FROM) / (1 - DECAY_FROM))
+
+
+def kind_of(device: str) -> torch.dtype:
+    """What the weights are computed in: bf16, but on a processor that has no multiplication of it."""
+    return torch.bfloat16 if device != "cpu" or has_bf16() else torch.float32
 
 
 def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> LlamaForCausalLM:
@@ -114,7 +123,7 @@ def helper(
     """A helper process: its own model around the shared weights, its own part of the examples."""
     torch.set_num_threads(1)
     model = new_model(preset, *sizes)
-    model.bfloat16()
+    torch.nn.Module.to(model, kind_of(preset["device"]))
     own = list(model.parameters())
     for weight, shared in zip(own, weights, strict=True):
         weight.data = shared
@@ -150,12 +159,15 @@ def export(model: LlamaForCausalLM, masters: list[torch.Tensor], tokenizer: Any,
     with torch.no_grad():
         for weight, master in zip(model.parameters(), masters, strict=True):
             weight.copy_(master)
-    model.save_pretrained(beside)
+    copy.deepcopy(model).bfloat16().save_pretrained(beside, max_shard_size=LARGEST)
     make_tokenizer.save(tokenizer, beside)
-    for file in sorted(beside.iterdir()):
+    made = sorted(beside.iterdir())
+    for file in made:
         file.chmod(0o644)
         os.replace(file, out / file.name)
     beside.rmdir()
+    for old in {*out.glob("model*.safetensors"), *out.glob("*.safetensors.index.json")} - {out / file.name for file in made}:
+        old.unlink()  # of an earlier model, in fewer or more parts: readers would take it for this one's
 
 
 def main() -> None:
@@ -195,7 +207,7 @@ def main() -> None:
             model.model.embed_tokens.weight.copy_(embeddings.first(tokenizer, batches.text(), preset["hidden"], cache))
         first_weights.build(model)
     masters = [weight.detach().clone().float().to(device) for weight in model.parameters()]
-    torch.nn.Module.to(model, device, torch.bfloat16)
+    torch.nn.Module.to(model, device, kind_of(device))
     named = list(zip((name for name, _ in model.named_parameters()), masters, strict=True))
     layers = [(name, m) for name, m in named if m.ndim == 2 and "embed" not in name]
     vectors = [
@@ -213,7 +225,7 @@ def main() -> None:
     rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     step, used = 0, 0.0
     if args.resume:
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        state = resumed(checkpoint, masters, device)
         step, used = state["step"], state["used"]
         for mine, theirs in zip(masters, state["masters"], strict=True):
             mine.copy_(theirs)
@@ -223,10 +235,7 @@ def main() -> None:
             for weight, master in zip(model.parameters(), masters, strict=True):
                 weight.copy_(master)
         batches.random = np.random.default_rng(7 + step)
-    print(
-        f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; items: {batches.sizes()}",
-        flush=True,
-    )
+    print(f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; items: {batches.sizes()}", flush=True)
 
     if preset["helpers"]:
         torch.nn.Module.share_memory(model)
@@ -273,14 +282,30 @@ def main() -> None:
             mark, seen = time.monotonic(), 0
         if time.monotonic() - exported > EXPORT_EVERY:
             export(model, masters, tokenizer, args.out)
-            part = checkpoint.with_suffix(".part")
-            torch.save({"step": step, "used": used, "masters": masters, "optimisers": [o.state_dict() for o in optimisers]}, part)
-            part.rename(checkpoint)
+            keep(checkpoint, step, used, masters, optimisers)
             log(journal, {"step": step, "held_out": measure.quick(model, tokenizer, held, most=60)})
             exported = mark = time.monotonic()
             seen = 0
     export(model, masters, tokenizer, args.out)
+    keep(checkpoint, step, used, masters, optimisers)  # --resume with more minutes goes on from the end
     log(journal, {"step": step, "finished": True, "held_out": measure.quick(model, tokenizer, held, most=120)})
+
+
+def keep(checkpoint: Path, step: int, used: float, masters: list[torch.Tensor], optimisers: Sequence[torch.optim.Optimizer]) -> None:
+    """Write what --resume goes on from, replaced at once. `used`: seconds of training so far."""
+    part = checkpoint.with_suffix(".part")
+    torch.save({"step": step, "used": used, "masters": masters, "optimisers": [o.state_dict() for o in optimisers]}, part)
+    part.replace(checkpoint)
+
+
+def resumed(checkpoint: Path, masters: list[torch.Tensor], device: str) -> dict[str, Any]:
+    """What was kept. Raises SystemExit, saying what to do, where nothing was, or a model of another shape."""
+    if not checkpoint.exists():
+        raise SystemExit(f"--resume: there is no {checkpoint}: name the folder of the run with --state, or begin anew without --resume")
+    state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+    if [weight.shape for weight in state["masters"]] != [weight.shape for weight in masters]:
+        raise SystemExit(f"--resume: {checkpoint} is of a model of another shape: name the same --preset and the same tokenizer (in --out)")
+    return state
 
 
 def log(journal: Path, line: dict[str, Any]) -> None:

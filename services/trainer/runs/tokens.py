@@ -39,6 +39,8 @@ def encode(tokenizer: Any, trees: list[Tree], prose: list[str]) -> dict[str, Any
             trunk = trunks[n]
             item: tuple[list[int], ...] | None = None
             here = slice(n, n + len(made))
+            if any(other != trunk for other in trunks[here]):
+                raise ValueError(f"a tree asks of one document, but this one of several: {made[0].messages[1]['content'][:200]!r}")
             for example, ask, answer, fit in zip(made, asks[here], answers[here], fits[here], strict=True):
                 whole = [*ask, *answer, end]
                 if item is None or len(item[0]) + len(whole) > width:

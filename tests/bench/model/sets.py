@@ -98,7 +98,7 @@ def automatic(texts: Sequence[Text], most: int) -> list[Quiz]:
                 "urgency": urgency_of(both),
             }
             for task, gold in golds.items():
-                if gold:
+                if gold and gold != "neutral":  # no word of tone: people find one in most of such items (58 % of 1,640), so it is no gold
                     found[task].append(Item(title, part, gold, (gold,)))
     return [
         Quiz(f"{name}: held-out documents, automatic labels", label_set().tasks[name], bounded(items, most)) for name, items in found.items() if items

@@ -85,3 +85,10 @@ def test_the_automatic_labels_are_those_of_the_supervision() -> None:
     text = "The telescope of the observatory showed a galaxy, a comet and the orbit of a planet. " * 3
     made = sets.automatic([Text("book-1", "Stars", text, "openstax", row={"path": "osbooks-astronomy/m1"})], 5)
     assert {item.gold for quiz in made for item in quiz.items if quiz.task.name == "category"} == {"science"}
+
+
+def test_no_word_of_tone_is_no_gold() -> None:
+    texts = [Text(f"d{n}", "", "The file is read from top to bottom. It has four lines." if n % 2 else "She won an award for a wonderful success.", "x", row={})
+             for n in range(8)]  # fmt: skip
+    (quiz,) = [quiz for quiz in sets.automatic(texts, 20) if quiz.name.startswith("sentiment")]
+    assert {item.gold for item in quiz.items} == {"positive"}

@@ -62,6 +62,7 @@ def test_copies_and_answers_to_a_post_are_one_story(news: Convention) -> None:
 def test_the_headers_of_a_post_are_not_its_text() -> None:
     row = {"title": "Pucks", "text": "From: a@b.c (A)\nSubject: Pucks\nOrganization: Rink\n\nThe puck: it\nis black.", "label": "rec.sport.hockey"}
     assert made._item(row, {"rec.sport.hockey": "desk-a"}) == made.Item("Pucks", "The puck: it is black.", "desk-a")
+    assert made._item(row | {"title": ""}, {"rec.sport.hockey": "desk-a"}).title == "The puck: it is black."  # as ingest heads it
 
 
 def test_the_label_set_is_a_real_one_with_tasks_that_nobody_corrects(news: Convention, tmp_path: Path) -> None:

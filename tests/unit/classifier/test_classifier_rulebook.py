@@ -79,6 +79,14 @@ def test_a_bad_edit_keeps_the_old_rules_and_says_so(folder: Path) -> None:
     assert "no rule files" in book.problem and len(book.rules) == 1
 
 
+def test_both_endings_of_a_rule_file_are_read(folder: Path) -> None:
+    save(folder / "b.yml", text_of(rule(id="r2")), 1)
+    book = book_of(folder)
+    assert len(book.rules) == 2
+    save(folder / "b.yml", text_of(rule(id="r2"), rule(id="r3")), 2)
+    assert book.refresh() and len(book.rules) == 3
+
+
 def test_a_bad_folder_at_the_start_ends_the_process(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no rule files"):
         RuleBook(tmp_path, label_set)
@@ -190,6 +198,7 @@ async def test_rules_are_published_over_http_and_taken_by_all_replicas(folder: P
             refused = await client.post("/api/rules", json={"files": wrong})
             assert refused.status_code >= 400 and says in refused.json()["error"]
             assert {book.source for book in books} == {answer.json()["digest"]}
+        assert (await client.post("/api/rules", json={"file": []})).status_code == 422  # misspelt, it would ask for the folders
         assert (await client.post("/api/rules", json={"reason": "back"})).json()["digest"] == FOLDER
         assert {book.source for book in books} == {FOLDER} and len(books[2].rules) == 1
 

@@ -15,6 +15,7 @@ from shared.errors import ConfigError
 from shared.taxonomy import label_set, use
 
 NEWS, WELLBEING = label_set("news"), label_set("wellbeing")
+WIRE = NEWS.model_copy(update={"collection": "wire"})
 
 
 def rule(**changes: object) -> dict:
@@ -119,7 +120,9 @@ def test_a_bad_rule_refuses_the_file_by_name(changes: dict, says: str) -> None:
         (b"rules: []\nrules: []", "'rules' stands twice"),
         (b"lists: {a: &a [x], b: *a}\nrules: []", "alias"),
         (b"[" * 5000, "not readable as YAML"),
-        (b"just text", "file"),
+        (b"just text", "must hold `rules:`"),
+        (b"", "must hold `rules:`"),
+        (b"collection: welbeing\nrules: []", "there is no label set 'welbeing'; there are news, wellbeing"),
         (b"implies: {risk: {high: {sentiment: negative}}}\nrules: []", "collection"),
         (b"collection: wellbeing\nimplies: {risk: {high: {sentiment: gloomy}}}\nrules: []", "no label 'gloomy'"),
         (b"collection: 'No Name!'\nrules: [{}]", "rule number 1"),
@@ -139,9 +142,12 @@ def test_two_rules_of_one_name_are_refused_and_so_are_files_too_large() -> None:
 
 
 def test_a_rule_of_another_collection_stays_out() -> None:
-    rules = RuleSet([("w.yaml", yaml.safe_dump({"collection": "wire", "rules": [rule()]}).encode())], label_set)
+    rules = RuleSet(
+        [("w.yaml", yaml.safe_dump({"collection": "wire", "rules": [rule()]}).encode())],
+        {"wire": WIRE, "news": NEWS, "wellbeing": WELLBEING}.__getitem__,
+    )
     assert rules.hits("", "act now", NEWS) == []
-    assert rules.hits("", "act now", NEWS.model_copy(update={"collection": "wire"}))
+    assert rules.hits("", "act now", WIRE)
 
 
 def test_lists_are_named_and_filled_in() -> None:

@@ -52,6 +52,7 @@ def test_what_is_read(tmp_path: Path) -> None:
         ("a.jsonl", '{"body": "one"}', {}, "line 1: a line is a JSON string, or an object with a text in 'text'; it has body"),
         ("a.jsonl", "[1]", {}, "line 1: a line is a JSON string"),
         ("a.jsonl", '""', {}, "a.jsonl line 1 is empty"),
+        ("a.jsonl", '"one"\n"\\ud83d"', {}, "a.jsonl line 2 is not sound text"),
         ("a.csv", "id,body\n1,one\n", {}, "a.csv has no column 'text'; --column names one of id, body"),
         ("a.csv", "", {}, "a.csv has no column 'text'"),
         ("a.csv", "id,text\n1\n", {}, "a.csv line 2 has fewer fields"),

@@ -60,10 +60,15 @@ def test_explain_says_what_hit_what_was_voided_and_why(tmp_path: Path) -> None:
     shown = run("explain", "I want to k1ll mys3lf in Minecraft.", "When I was 15 I wanted to die.").output
     assert "read as: i want to kill myself in minecraft." in shown
     assert "void    risk-intent" in shown and "“in minecraft” in the same sentence" in shown
-    assert "softer  risk-past" in shown and "-> risk low; “when i was”" in shown
+    softer = folder(tmp_path, rule(softer="low", soften=["once"]))
+    assert (
+        "softer  r1 (plain, a.yaml): “act now” -> urgency low; “once”"
+        in run("explain", "once: act now", "--rules", softer, "--collection", "news").output
+    )
     assert "says    risk low" in shown and "says    emotion self_harm_low" in shown
     assert "hit     r1" in run("explain", "-", "--rules", folder(tmp_path, rule()), "--collection", "news", given="please act now\n").output
     assert run("explain", "x", "--collection", "No Name").exit_code == 1
+    assert "no label set 'welbeing'" in str(run("explain", "x", "--collection", "welbeing").exception)
 
 
 def test_own_label_sets_are_checked_against(tmp_path: Path) -> None:

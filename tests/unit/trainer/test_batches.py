@@ -116,3 +116,8 @@ def test_every_kind_can_come_at_any_time(tmp_path: Path, tokenizer: Any) -> None
 def test_a_tokenizer_that_joins_over_the_documents_end_is_refused() -> None:
     with pytest.raises(ValueError, match="document's end"):
         check_boundary([[1, 23]], [[1, 2]], [[3]])
+
+
+def test_a_tree_that_asks_of_several_documents_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match="of one document"):
+        encode(tokenizer, [("label", False, [*labelled("The clinic opened."), *labelled("The harbour was closed.")])], [])

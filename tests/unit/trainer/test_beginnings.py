@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from services.trainer.runs import embeddings, make_tokenizer
-from services.trainer.runs.pretrain import PRESETS, fitting, new_model, start_with
+from services.trainer.runs import embeddings, make_tokenizer, pretrain
+from services.trainer.runs.pretrain import PRESETS, export, fitting, keep, new_model, resumed, start_with
+from services.trainer.supervision import held_out
 
 MODEL = Path("deploy/model")
 
@@ -89,3 +90,43 @@ def test_fitting_is_worst_where_wrong_labels_seem_right() -> None:
     assert right < 0.01
     assert unsure == pytest.approx(0.6931, abs=1e-3)
     assert wrong > 4.9
+
+
+def test_weights_are_exported_in_parts_of_less_than_the_largest_and_none_of_an_earlier_model_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    model = new_model(PRESETS["tiny"], len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    masters = [weight.detach().clone() for weight in model.parameters()]
+    export(model, masters, tokenizer, tmp_path)
+    assert (tmp_path / "model.safetensors").exists() and model.dtype == torch.float32
+    monkeypatch.setattr(pretrain, "LARGEST", "10MB")
+    for master in masters:
+        master.add_(1.0)
+    export(model, masters, tokenizer, tmp_path)
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 11e6 and not (tmp_path / "model.safetensors").exists()
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert again.dtype == torch.bfloat16 and torch.equal(again.model.norm.weight, masters[-1].bfloat16())
+
+
+def test_a_run_goes_on_from_what_was_kept_and_says_what_is_wrong(tmp_path: Path) -> None:
+    masters = [torch.ones(2, 3)]
+    with pytest.raises(SystemExit, match="--state"):
+        resumed(tmp_path / "checkpoint.pt", masters, "cpu")
+    keep(tmp_path / "checkpoint.pt", 7, 1.5, masters, [torch.optim.AdamW(masters)])
+    assert (resumed(tmp_path / "checkpoint.pt", masters, "cpu")["step"], sorted(path.name for path in tmp_path.iterdir())) == (7, ["checkpoint.pt"])
+    with pytest.raises(SystemExit, match="--preset"):
+        resumed(tmp_path / "checkpoint.pt", [torch.ones(3, 3)], "cpu")
+
+
+def test_the_tokenizer_does_not_see_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"id": f"r{n}", "title": "A title", "text": f"Text number {n}."} for n in range(600)]
+    monkeypatch.setattr(make_tokenizer, "documents", lambda _: iter(rows))
+    held = {row["text"] for row in rows if held_out(row["id"])}
+    assert held and not held & set(make_tokenizer.sample(tmp_path, every=1))
+    (tmp_path / "clickbait32k").mkdir()
+    (tmp_path / "clickbait32k" / "train.jsonl").write_text("\n".join(json.dumps({"text": f"Headline {n}"}) for n in range(600)))
+    found = set(make_tokenizer.short(tmp_path))
+    assert all((f"Headline {n}" in found) != held_out(f"Headline {n}") for n in range(600))

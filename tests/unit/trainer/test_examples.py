@@ -54,13 +54,6 @@ def test_sentiment_by_its_words(text: str, tone: str | None) -> None:
     assert supervision.sentiment_of(text) == tone
 
 
-@pytest.mark.parametrize("level", ["low", "normal", "high"])
-def test_made_sentences_are_whole(level: str) -> None:
-    for chance in chances(40):
-        sentence = supervision.made_sentence(level, chance)
-        assert "{" not in sentence and sentence[0].isupper() and sentence[-1] in ".:!"
-
-
 def test_label_examples_ask_what_use_asks_and_answer_with_an_offered_label() -> None:
     tasks = label_set().tasks
     for chance in chances(80):
@@ -72,6 +65,28 @@ def test_label_examples_ask_what_use_asks_and_answer_with_an_offered_label() -> 
     standard = tasks["category"]
     plain = making.label_example(standard, "technology", ROW["title"], ROW["text"], random.Random(1), plain=True)
     assert plain.messages == prompts.label_messages(standard, ROW["title"], ROW["text"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The bank waits. Rates hold.",
+        "no stop at all",
+        "---\nThe second line tells! More follows.",
+        "一二三。 四五六。",
+        "A rather long sentence that goes on and on about the harbour, its cranes and ships, and the people who work there by day and by night.",
+        "x" * 300,
+    ],
+)
+def test_a_document_without_a_title_is_headed_as_ingest_heads_it(text: str) -> None:
+    from services.ingest.text import first_sentence
+
+    assert making.headed(text) == first_sentence(text)
+    example = making.label_example(label_set().tasks["urgency"], "low", "", text, random.Random(1), plain=True)
+    assert example.messages == prompts.label_messages(label_set().tasks["urgency"], first_sentence(text), text)
+    row = {"title": "", "text": text}
+    shown = making.metadata_example(row, text, LABELS, [], random.Random(3)).messages[1]["content"]
+    assert shown.startswith(f"{prompts.OPEN}\n{first_sentence(text)}")
 
 
 def test_a_line_that_says_how_urgent_it_is_stands_in_the_document_it_was_put_into() -> None:
@@ -89,7 +104,7 @@ def test_renamed_labels_mean_the_gold_label() -> None:
         if put.name == "category":
             assert name == "science"
         elif name in ("yes", "no"):
-            assert (name == "yes") == (put.name == "category is science")
+            assert (name == "yes") == (put.name == f"category: science, {task.labels['science']}")
         else:
             assert name in renamed["science"]
 

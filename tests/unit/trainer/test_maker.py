@@ -1,12 +1,14 @@
 """What is asked of a passage: only what is known for sure, never a desk's own label, and never more of one label than of the others."""
 
+import json
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from services.trainer.runs import maker as making
-from services.trainer.runs.gather import Document, Passage
+from services.trainer.runs.gather import Document, Passage, headlines
 from services.trainer.runs.maker import Maker
 from services.trainer.runs.teacher import Knowledge
 from services.trainer.supervision import NEVER
@@ -56,6 +58,27 @@ def test_the_teacher_names_an_urgency_unless_the_words_speak_against_it() -> Non
     assert not standard(maker, "urgency")
 
 
+def test_neutral_is_not_asked_for_want_of_a_word_of_tone() -> None:
+    quiet = Passage("headline", "UK rail firm cuts 180 jobs", "", tone="neutral")
+    maker = Maker(random.Random(9))
+    maker.labels([quiet] * 8, [known()] * 8)
+    assert not standard(maker, "sentiment")
+    maker.labels([quiet] * 8, [known(tone="negative")] * 8)
+    assert standard(maker, "sentiment") == {"negative"}
+    maker = Maker(random.Random(9))
+    maker.labels([Passage("comment", "", "It is a door.", tone="neutral", quiet=True)] * 8, [known()] * 8)  # people said so
+    assert standard(maker, "sentiment") == {"neutral"}
+    maker.hold(quiet)
+    assert not maker.held
+
+
+def test_comments_are_not_asked_what_the_teacher_knows_of_news() -> None:
+    maker = Maker(random.Random(10))
+    maker.labels([Passage("comment", "", "Peel it at once, you do it wrong.", moods=("anger",), quiet=True)] * 8,
+                 [Knowledge(None, frozenset(), "culture", None, "high")] * 8)  # fmt: skip
+    assert not standard(maker, "category") and not standard(maker, "urgency")
+
+
 def test_no_label_outweighs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(making.MOST, "category", 5)
     maker = Maker(random.Random(3))
@@ -74,7 +97,7 @@ def test_topics_moods_titles_and_names_are_asked_where_they_are_known() -> None:
     assert names["mentions"] + names["names"] + names["keyword"] > 5
     assert any(name.startswith("about ") for name in names)
     assert names["mood"] + names["emotion"] + names["feeling"] > 5
-    assert all(quiet == (made[0].messages[1]["content"].split("\n")[2] == "I am so glad!") for _, quiet, made in maker.trees)
+    assert all(quiet == (made[0].messages[1]["content"].split("\n")[1] == "I am so glad!") for _, quiet, made in maker.trees)
 
 
 def test_documents_are_copied_from_and_held_out_ones_kept_aside() -> None:
@@ -95,3 +118,12 @@ def test_urgency_and_messages_have_trees_of_every_label() -> None:
     maker.urgency([Passage("headline", "", TEXT, category="health")] * 60, 60)
     assert standard(maker, "urgency") == {"low", "normal", "high"}
     assert standard(maker, "stressed") >= {"yes", "no"}
+
+
+def test_a_headline_above_others_has_no_tone(tmp_path: Path) -> None:
+    (tmp_path / "clickbait32k").mkdir()
+    rows = [{"text": f"Coach praised after the {n} football championship"} for n in range(60)]
+    (tmp_path / "clickbait32k" / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = [passage for passage, _ in headlines(tmp_path, random.Random(1))]
+    assert {bool(passage.text) for passage in found} == {True, False}
+    assert all((passage.tone is None) == bool(passage.text) for passage in found)

@@ -81,7 +81,15 @@ def test_yes_is_said_of_the_topic_alone() -> None:
     for seed in range(60):
         example = tasks.about_example("pensions", {"pensions"}, "", "Retirement at 67", random.Random(seed))
         assert labels(example) == ["yes", "no"] and example.task is not None
-        assert (example.answer == "yes") == (example.task.name.removeprefix("about ") in ours)
+        way, _, rest = example.task.name.partition(": ")
+        label = rest.split(", ")[0] if rest else way.removeprefix("about ")  # "topic: pensions, annuity, …" is how use asks a task of several labels
+        assert (example.answer == "yes") == (label in ours)
+
+
+def test_a_gold_label_that_is_no_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="no name"):
+        tasks.listed("topic", "soft\u00adhyphen", ["other"], "", "Text.", random.Random(1))
+    assert all(tasks.is_name(name) for name in tasks.all_names())
 
 
 def test_tones_titles_and_names() -> None:
