@@ -21,7 +21,7 @@ from shared.encoder import Encoder
 
 READ = 500  # characters of a passage that the encoder is shown
 CLEAR_TOPIC, CLEAR_CATEGORY, CLEAR_TONE, CLEAR_URGENCY = 0.45, 0.8, 0.8, 0.8  # probability from which a verdict is used
-NAMED, APART = 0.3, 0.2  # cosine from which a name may be right, and how far below the best one a name is wrong for sure
+NAMED, APART = 0.4, 0.2  # cosine from which a name may be right, and how far below the best one a name is wrong for sure
 FAR = 0.015  # probability under which a topic is wrong for sure
 BATCH = 4000
 
