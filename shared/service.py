@@ -161,14 +161,6 @@ class TokenRequired:
         return any(path == known or (known.endswith("/") and known != "/" and path.startswith(known)) for known in self.open_paths)
 
 
-async def body(request: Request, model: type[M]) -> M:
-    """The request's JSON body as a pydantic model. Raises HTTPException 422 with what is wrong, in one line."""
-    try:
-        return model.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise HTTPException(422, one_line(error)) from error
-
-
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return Json({"error": error.detail}, status_code=error.status_code)

@@ -15,8 +15,9 @@ from services.classifier.live_head import LiveHead
 from services.classifier.mattered import mattered
 from services.classifier.rule_desk import PublishRequest
 from shared import taxonomy
+from shared.bodies import body
 from shared.events import Decision
-from shared.service import Json, body
+from shared.service import Json
 
 MOST_ITEMS = 256
 MOST_EXPLAINED = 16  # each is encoded up to 31 times

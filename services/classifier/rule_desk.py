@@ -10,13 +10,14 @@ from starlette.routing import BaseRoute, Route
 
 from services.classifier.rule_news import Files, announcement, back_to_folder, files_in, files_of
 from services.classifier.rulebook import RuleBook
+from shared.bodies import body
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.errors import ConfigError, PermanentError, one_line
 from shared.events import RulesPublished, RuleText
 from shared.logs import logger
 from shared.objects import ObjectStore
-from shared.service import Json, body
+from shared.service import Json
 
 log = logger(__name__)
 FIRST_S, AGAIN_S = 10.0, 5.0  # how long the rules' files are waited for at first, and how long until they are tried again

@@ -19,10 +19,11 @@ from services.feedback.neighbours import Neighbours
 from services.feedback.stream import Stream
 from services.feedback.views import Items, Loop, Order
 from shared import metrics
+from shared.bodies import body
 from shared.bus import Bus
 from shared.events import FeedbackGiven, digest_of
 from shared.logs import logger
-from shared.service import Json, body
+from shared.service import Json
 from shared.taxonomy import label_set
 
 log = logger(__name__)

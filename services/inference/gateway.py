@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from services.inference.adapters import Adapters
 from services.inference.engine import Engine
+from shared.bodies import LARGE, bounded
 from shared.service import Json
 
 ALIAS = "live"
@@ -36,7 +37,7 @@ class Gateway:
     async def chat(self, request: Request) -> Response:
         """As OpenAI's, for the model `live`; the answer's `model` names the adapter that spoke."""
         try:
-            body: dict[str, Any] = orjson.loads(await request.body())
+            body: dict[str, Any] = orjson.loads(await bounded(request, LARGE, "a request"))
         except ValueError as error:
             raise HTTPException(400, "the body is not JSON") from error
         if not isinstance(body, dict) or not isinstance(body.get("messages"), list):

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest.bodies import model_of
 from services.ingest.health import row
 from services.ingest.intake import Intake
 from services.ingest.items import RawItem
@@ -17,6 +16,7 @@ from services.ingest.known import Known
 from services.ingest.poller import Poller
 from services.ingest.quarantine import Quarantine
 from services.ingest.urls import canonical
+from shared.bodies import SMALL, body
 from shared.clock import utc_now
 from shared.events import Link, SourceRef
 from shared.service import Json
@@ -78,7 +78,7 @@ class Api:
         )
 
     async def push(self, request: Request) -> Response:
-        given = await model_of(request, Push, MAX_PUSH, "a pushed text")
+        given = await body(request, Push, MAX_PUSH, "a pushed text")
         if given.url and not canonical(given.url):
             raise HTTPException(422, "url: must be an http or https address")
         item = RawItem(
@@ -104,7 +104,7 @@ class Api:
         return Json({"quarantine": entries, "next": following})
 
     async def replay(self, request: Request) -> Response:
-        wanted = await model_of(request, Replay)
+        wanted = await body(request, Replay, SMALL)
         count, unknown = await self._intake.replay(wanted.ids)
         return Json({"replayed": count, "unknown": unknown})
 

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest.bodies import SMALL, bounded
 from services.ingest.intake import Intake
 from services.ingest.poller import Poller
 from services.ingest.readers.mails import MAX_MAIL, item_of
+from shared.bodies import SMALL, bounded
 from shared.clock import Clock, utc_now
 from shared.errors import one_line
 from shared.events import SourceRef

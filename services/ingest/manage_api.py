@@ -5,9 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest.bodies import bounded, model_of
 from services.ingest.managing import Known, Sources, Unknown, Unwanted, Wanted
 from services.ingest.opml import MAX_BYTES, NotOpml
+from shared.bodies import SMALL, body, bounded
 from shared.service import Json
 
 OPML_TYPE = "text/x-opml; charset=utf-8"
@@ -31,7 +31,7 @@ class ManageApi:
     async def add(self, request: Request) -> Response:
         """201 with the new source. 409 where it is there already or the page has several feeds, which come with the answer; 422 for what is none."""
         try:
-            return Json((await self._sources.add(await model_of(request, Wanted))).model_dump(mode="json"), status_code=201)
+            return Json((await self._sources.add(await body(request, Wanted, SMALL))).model_dump(mode="json"), status_code=201)
         except Unwanted as error:
             status = 409 if error.feeds or isinstance(error, Known) else 422
             return Json({"error": str(error), "feeds": [feed.model_dump() for feed in error.feeds]}, status_code=status)

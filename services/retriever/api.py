@@ -14,7 +14,8 @@ from services.retriever.answer import Answerer
 from services.retriever.search import Search
 from services.retriever.shapes import Filters
 from shared import metrics
-from shared.service import Json, body
+from shared.bodies import body
+from shared.service import Json
 from shared.taxonomy import label_set
 
 LONGEST_QUERY, LONGEST_QUESTION, MOST_HITS = 300, 300, 50  # characters; 300 of a question reach the LLM

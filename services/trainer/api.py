@@ -7,7 +7,8 @@ from starlette.routing import Route
 
 from services.trainer.handlers import Handlers
 from services.trainer.run import ADAPTER
-from shared.service import Json, body
+from shared.bodies import body
+from shared.service import Json
 
 
 class Ask(BaseModel):

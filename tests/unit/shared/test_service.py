@@ -13,9 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from shared import metrics
+from shared.bodies import LARGE, body
 from shared.bus import Bus
 from shared.errors import PermanentError, TransientError, one_line
-from shared.service import Json, Service, body
+from shared.service import Json, Service
 from shared.settings import ServiceSettings
 from tests.loop.memory_kafka import MemoryKafka, use
 from tests.loop.running import running
@@ -60,6 +61,20 @@ def check(reason: str) -> Callable[[], Awaitable[str]]:
         return reason
 
     return answer
+
+
+async def test_a_body_is_read_no_further_than_its_limit(start: Start) -> None:
+    read = 0
+
+    async def flood() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 3 * LARGE:
+            read += 1_000_000
+            yield b" " * 1_000_000
+
+    async with start() as client:
+        answer = await client.post("/api/echo", content=flood())
+    assert answer.status_code == 413 and "32 MB" in answer.json()["error"]
 
 
 async def test_health_ready_and_metrics(start: Start) -> None:

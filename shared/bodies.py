@@ -9,6 +9,7 @@ from starlette.requests import Request
 from shared.errors import one_line
 
 SMALL = 1_000_000  # bytes of what is no text or mail
+LARGE = 32_000_000  # of everything else: a batch of texts, the files of a set of rules
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -22,7 +23,7 @@ async def bounded(request: Request, most: int, what: str) -> bytes:
     return bytes(data)
 
 
-async def model_of(request: Request, model: type[M], most: int = SMALL, what: str = "the body") -> M:
+async def body(request: Request, model: type[M], most: int = LARGE, what: str = "the body") -> M:
     """The JSON body as a model. Raises HTTPException 413, or 422 with what is wrong, in one line."""
     try:
         return model.model_validate_json(await bounded(request, most, what))
