@@ -51,7 +51,7 @@ bench-model: setup ## how good the bundled model is, through the real engine, in
 bench-classifier: setup ## how good the verdicts are, on sets of others, hand-written messages and noise, into docs/classifier.md (15 minutes)
 	@$(PY) -m tests.bench.classifier
 
-bench-learning: setup ## how many corrections teach the bundled model a new convention, into docs/model.md and docs/learning-curve.png (an hour)
+bench-learning: setup ## how many corrections teach the model a new convention, into docs/model.md and docs/learning-curve.png (an hour)
 	@$(PY) -m tests.bench.learning
 
 bench-encoder: setup ## the sentence encoder against sentence-transformers, into docs/model.md (2 minutes)

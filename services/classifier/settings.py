@@ -10,6 +10,7 @@ from shared.settings import ServiceSettings
 class Settings(ServiceSettings):
     """FEEDLOOP_RULES and the rest; see docs/operations.md for the table."""
 
+    http_port: int = Field(default=8083, ge=0, le=65535)
     rules: Path = Field(default=Path(__file__).parent / "rules", description="folder of the rule files; read again when one changes")
     drop_safety_rules: bool = Field(default=False, description="the folder of the rules may do without the safety rules that ship")
     encoder: Path = Field(default=Path("build/encoder"), description="folder of the sentence encoder")

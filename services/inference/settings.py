@@ -11,6 +11,7 @@ from shared.settings import ServiceSettings
 class Settings(ServiceSettings):
     """FEEDLOOP_ENGINE_URL and the rest; see docs/operations.md for the table."""
 
+    http_port: int = Field(default=8082, ge=0, le=65535)
     engine_url: str = Field(default="http://127.0.0.1:8000", description="an OpenAI-compatible engine, reachable by this service alone")
     engine_kind: Literal["vllm", "openai"] = Field(
         default="vllm", description="openai: no adapters, no constrained choice beyond JSON schema (Ollama)"

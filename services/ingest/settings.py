@@ -8,7 +8,7 @@ from shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """FEEDLOOP_CONFIG names the file with the sources; the rest is shared by all services."""
+    """FEEDLOOP_CONFIG names the file with the sources; see docs/operations.md for the table."""
 
     http_port: int = Field(default=8081, ge=0, le=65535)
     config: Path = Field(default=Path("feedloop.yaml"), description="the file that lists the sources")

@@ -174,10 +174,15 @@ class Handlers:
         return request
 
     def _effective(self) -> list[FeedbackGiven]:
-        safety = [task.name for task in label_set().tasks.values() if "llm" not in task.parts]
-        known = label_set().tasks  # a label that has been taken out of the set since can't be taught
-        holds = (f for f in self.feedback.values() if f.kind == "retraction" or (f.task in known and f.correct in known[f.task].labels))
-        return effective(holds, safety)
+        labels = label_set()
+        safety = [task.name for task in labels.tasks.values() if "llm" not in task.parts]
+
+        def teaches(item: FeedbackGiven) -> bool:
+            """Another label set may call its task or label the same and mean something else; one that has been taken out since can't be taught."""
+            ours = label_set(item.collection).collection == labels.collection
+            return ours and item.task in labels.tasks and item.correct in labels.tasks[item.task].labels
+
+        return effective((f for f in self.feedback.values() if f.kind == "retraction" or teaches(f)), safety)
 
     def _snapshot(self, role: str = ADAPTER) -> Snapshot:
         """Of a head all is held out: it comes trained, on other texts."""

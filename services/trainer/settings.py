@@ -10,6 +10,7 @@ from shared.settings import ServiceSettings
 class Settings(ServiceSettings):
     """FEEDLOOP_MODEL and the rest; see docs/operations.md for the table."""
 
+    http_port: int = Field(default=8086, ge=0, le=65535)
     model: str = Field(default="deploy/model", description="the base model to train adapters on: a folder or a hub id; the one the engine serves")
     models_cache: Path = Field(default=Path("build/models"), description="where adapters and heads are fetched to")
     encoder: Path = Field(default=Path("build/encoder"), description="folder of the sentence encoder, to judge neural heads that are offered")

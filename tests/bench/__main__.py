@@ -1,5 +1,6 @@
 """Speed of the parts that a laptop feels: the bus, the encoder, the grounding. `make bench` prints the table."""
 
+import argparse
 import asyncio
 import json
 import os
@@ -92,6 +93,7 @@ async def through_the_bus(documents: list[DocumentIngested]) -> tuple[float, flo
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     from shared.encoder import Encoder
     from shared.grounding import candidates, metadata_schema
 

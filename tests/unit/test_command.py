@@ -5,17 +5,36 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from deploy import SERVICES
 from deploy.local import commands, demo_report
 from deploy.local.client import Client, addresses
 from deploy.local.errors import LocalError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_by_itself_each_service_has_a_port_of_its_own_where_the_others_look_for_it(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("FEEDLOOP_"):
+            monkeypatch.delenv(name)
+    settings = {name: import_module(f"services.{name}.settings").Settings() for name in SERVICES}
+    assert len({one.http_port for one in settings.values()}) == len(SERVICES)
+    for name in ("ingest", "retriever", "trainer"):
+        assert getattr(settings["feedback"], f"{name}_url") == f"http://127.0.0.1:{settings[name].http_port}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_setting_is_told_of(name):
+    told = (ROOT / "docs" / "operations.md").read_text()
+    fields = import_module(f"services.{name}.settings").Settings.model_fields
+    assert [field for field, body in fields.items() if f"`{body.validation_alias or 'FEEDLOOP_' + field.upper()}`" not in told] == []
 
 
 def feedloop(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import re
 import shutil
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -45,6 +48,19 @@ def test_the_deployment_passes(name: str) -> None:
     if name == "chart" and shutil.which("helm") is None:
         pytest.skip("helm is not installed: the chart is not linted here")
     assert check.CHECKS[name](check.ROOT) == []
+
+
+def test_the_image_holds_what_the_command_imports(tmp_path: Path) -> None:
+    stage = (check.ROOT / "deploy/Dockerfile").read_text().partition(" AS service\n")[2]
+    for source, target in re.findall(r"^COPY (?!--from)(\S+) (\S+)$", stage, re.MULTILINE):
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / target).symlink_to(check.ROOT / source)
+    alone = f"""import sys
+sys.path = [{str(tmp_path)!r}] + [place for place in sys.path if place not in ("", {str(check.ROOT)!r})]
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__name__", "")]
+import services.__main__"""
+    done = subprocess.run([sys.executable, "-c", alone], cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 Check = Callable[[Path], list[str]]

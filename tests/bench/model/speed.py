@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.inference.engine import Engine
 from services.inference.enrich import Enricher
+from services.trainer.settings import Settings
 from tests.bench.model.engine import AT_ONCE, NAME
 from tests.bench.model.figures import Figure
 from tests.bench.model.reading import read
@@ -14,7 +15,7 @@ from tests.bench.model.tables import Cell, Section
 from tests.bench.model.texts import Text
 
 ADAPTER = "bench-adapter"
-RANK = 8  # as the trainer's
+RANK: int = Settings.model_fields["rank"].default  # as the trainer's
 TARGET = 1.0  # documents a second with an adapter
 # In a process of its own: torch then takes no memory beside the engine. The update is far too small to change an answer: only the work is wanted.
 MAKE = """

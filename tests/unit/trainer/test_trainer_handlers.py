@@ -169,6 +169,12 @@ async def test_labels_that_are_gone_and_safety_tasks_are_not_taught(handlers, bu
     assert [item.id for item in handlers.waiting()] == ["4"]
 
 
+async def test_what_another_label_set_means_is_not_taught(handlers, bus, said):
+    messages = said("1", "a", "negative", task="sentiment", collection="wellbeing")
+    await bus.publish(messages, said("2", "b", "negative", task="sentiment", collection="science"), said("3", "c", "negative", task="sentiment"))
+    assert [item.id for item in handlers.waiting()] == ["2", "3"]  # a collection without a label set of its own is read by that of the news
+
+
 async def test_a_retraction_makes_another_run(taught, bus, said):
     first = await taught.ask("one")
     await bus.publish(said("r", kind="retraction", retracts="2", minute=20))
