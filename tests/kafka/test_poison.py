@@ -152,12 +152,12 @@ async def test_a_broken_handler_stops_dead_lettering_and_goes_on_once_it_is_mend
         await bus.publish(*(document(n) for n in range(400)))
 
         async def open_now() -> bool:
-            return await count(broker.bootstrap, dlq) >= 50
+            return await count(broker.bootstrap, dlq) >= 49  # of fifty records one may be the sound one, as the partitions come
 
         await until("the breaker opens", 30, open_now)
         await asyncio.sleep(7)  # two looks at whether it is mended
         letters = await count(broker.bootstrap, dlq)
-        assert 50 <= letters <= 60, "it stops at fifty, whatever comes again"
+        assert 49 <= letters <= 60, "it stops at fifty, whatever comes again"
         assert await left(broker.bootstrap, "tests-broken", IN) > 300
         broken = False
 

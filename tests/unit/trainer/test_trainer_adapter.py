@@ -194,7 +194,7 @@ def test_the_loss_is_the_answers_share_among_what_the_grammar_lets_through(choos
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
     asked = [e.model_copy(update={"title": "t" * n}) for n, e in enumerate(examples(3))]  # of different lengths: filled up on the right
     batch = chooser.batch(asked)
-    with torch.no_grad(), chooser.autocast():
+    with torch.no_grad(), autocast():
         hidden = model.get_decoder()(input_ids=batch.ids, use_cache=False).last_hidden_state
         losses = chooser.losses(model, hidden, batch)
     for example, loss in zip(asked, losses, strict=True):
