@@ -191,6 +191,8 @@ def test_only_the_choices_within_the_answer_are_learned(chooser):
 def test_the_loss_is_the_answers_share_among_what_the_grammar_lets_through(chooser, tiny_base):
     from transformers import AutoModelForCausalLM
 
+    from services.trainer.runs.precision import autocast
+
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
     asked = [e.model_copy(update={"title": "t" * n}) for n, e in enumerate(examples(3))]  # of different lengths: filled up on the right
     batch = chooser.batch(asked)
