@@ -92,7 +92,7 @@ def test_the_shipped_news_head_knows_eight_categories_and_leaves_two_to_correcti
     assert head.card.tasks["category"] == ["politics", "business", "technology", "science", "health", "culture", "sport", "world"]
     assert head.card.tasks["urgency"] == ["low", "normal", "high"] and head.card.kinds["urgency"] == "ordinal"
     card = json.loads((SHIPPED / "news" / "head.json").read_text())
-    assert card["figures"]["category"]["accuracy"] > 0.75
+    assert card["figures"]["category"]["accuracy"] > 0.8
     seed = [json.loads(line) for line in (ROOT / "deploy" / "sample" / "seed_labels.jsonl").read_text().splitlines()]
     assert not {"security", "economy"} & {row["category"] for row in seed}
     assert len({row["text"] for row in seed}) == len(seed) >= 250
