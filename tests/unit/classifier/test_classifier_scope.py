@@ -234,7 +234,6 @@ def test_a_long_text_is_judged_to_its_end(rulebook: RuleBook) -> None:
 
 
 def test_what_is_said_softly_hides_nothing_graver(rulebook: RuleBook) -> None:
-    hits = [hit for hit in rulebook.rules.hits("", "When I was 15 I wanted to kill myself. I took 40 paracetamol.", NEWS) if hit.rule.task == "risk"]
-    assert {hit.rule.label for hit in hits} == {"high"}
-    [soft] = [hit for hit in rulebook.rules.hits("", "When I was 15 I wanted to kill myself", NEWS) if hit.rule.id == "risk-past"]
+    assert risk(rulebook, "When I was 15 I wanted to kill myself. I took 40 paracetamol.") == "high"
+    [soft] = [hit for hit in rulebook.rules.hits("", "When I was 15 I wanted to kill myself", NEWS) if hit.rule.id == "risk-past-said"]
     assert (soft.rule.label, soft.rule.kind) == ("low", "plain")
