@@ -4,11 +4,11 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import uvicorn
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -25,7 +25,6 @@ from shared.settings import ServiceSettings
 
 Check = Callable[[], Awaitable[str]]  # empty where all is well, else the reason in words
 Background = Callable[[], Awaitable[None]]
-M = TypeVar("M", bound=BaseModel)
 AWAY = tuple(kind for kind in TRANSIENT if kind is not TransientError)
 OPEN_PATHS = ("/health", "/ready", "/metrics")
 
