@@ -69,7 +69,8 @@ async def _run(argv: list[str], timeout: float) -> tuple[int, str]:
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), timeout)
+        async with asyncio.timeout(timeout):
+            output, _ = await process.communicate()
         return process.returncode or 0, output.decode("utf-8", "replace")
     except TimeoutError:
         return 124, f"it took longer than {timeout:.0f} s"

@@ -102,7 +102,8 @@ class KafkaProcess:
         argv = [java, *JVM, "-cp", classpath, "kafka.tools.StorageTool", "format", "-t", id_file.read_text().strip(), "-c", str(properties)]
         try:
             await tool.start([*argv, "--ignore-formatted"], os.environ)
-            code = await asyncio.wait_for(tool.wait(), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                code = await tool.wait()
         except TimeoutError:
             code = -1
         finally:
@@ -146,7 +147,8 @@ class KafkaProcess:
 
 async def _accepts(port: int) -> bool:
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(LOOPBACK, port), 2)
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
     except (OSError, TimeoutError):
         return False
     writer.close()

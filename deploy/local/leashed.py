@@ -62,7 +62,8 @@ class Leashed:
         assert self._leash.stdin is not None
         self._leash.stdin.close()
         try:
-            await asyncio.wait_for(self._leash.wait(), self._grace + 5)
+            async with asyncio.timeout(self._grace + 5):
+                await self._leash.wait()
         except TimeoutError:
             self._leash.kill()
             await self._leash.wait()

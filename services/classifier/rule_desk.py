@@ -80,7 +80,8 @@ class RuleDesk:
 
     async def _bring_about(self, event: RulesPublished) -> None:
         try:
-            read = await asyncio.wait_for(asyncio.to_thread(self._files_of, event), FIRST_S)
+            async with asyncio.timeout(FIRST_S):
+                read = await asyncio.to_thread(self._files_of, event)
         except Exception as error:  # noqa: BLE001 an object store's client raises classes of its own; what is wrong with the rules is in `read`
             if self._wanted is event:
                 self._book.later(event.digest, one_line(error) if str(error) else f"the object store does not answer within {FIRST_S:.0f} s")

@@ -38,7 +38,8 @@ class Stream:
             yield b": welcome\n\n"
             while reader in self._readers:
                 try:
-                    first = await asyncio.wait_for(reader.get(), BEAT_S)
+                    async with asyncio.timeout(BEAT_S):
+                        first = await reader.get()
                 except TimeoutError:
                     yield b": beat\n\n"
                     continue

@@ -60,7 +60,8 @@ class Handlers:
                 await asyncio.sleep(1.0)
                 continue
             try:
-                await asyncio.wait_for(self._changed.wait(), self.check_every_s)
+                async with asyncio.timeout(self.check_every_s):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

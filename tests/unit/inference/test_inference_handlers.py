@@ -76,3 +76,26 @@ def test_a_document_must_have_time_for_a_request() -> None:
     assert Settings().document_s == 180 and Settings(timeout_s=200).document_s == 600 and Settings(timeout_s=50, document_s=50).document_s == 50
     with pytest.raises(ValueError, match="FEEDLOOP_DOCUMENT_S is 30 and FEEDLOOP_TIMEOUT_S 60"):
         Settings(document_s=30)
+
+
+@pytest.mark.parametrize("ticks", range(6))
+async def test_it_ends_when_told_to_even_as_a_wish_arrives(handlers: Handlers, ticks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio.wait_for forgets a cancellation that comes in the moment in which what it waits for is done: the service never stopped."""
+    loop = asyncio.get_running_loop()
+
+    def cancel_after(left: int) -> None:
+        loop.call_soon(cancel_after, left - 1) if left else live.cancel()
+
+    async def reconcile() -> None:
+        await asyncio.sleep(0)
+        handlers._changed.set()
+        cancel_after(ticks)
+
+    async def caught_up() -> None:
+        return
+
+    handlers.bus.caught_up = caught_up  # type: ignore[method-assign]
+    monkeypatch.setattr(handlers, "_reconcile", reconcile)
+    live = asyncio.create_task(handlers.keep_live())
+    done, _ = await asyncio.wait([live], timeout=5)
+    assert done and live.cancelled()
