@@ -39,8 +39,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {"hidden": 256, "layers": 6, "wide": 688, "scale": 1, "helpers": 1, "device": "cpu", "size": 1.0},
     "gpu": {"hidden": 320, "layers": 10, "wide": 864, "scale": 16, "helpers": 0, "device": "cuda", "size": 1.0},
     # two smaller ones, for the scaling curve
-    "half": {"hidden": 192, "layers": 4, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
-    "third": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.6},
+    "half": {"hidden": 192, "layers": 4, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 1.0},
+    "third": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 1.0},
     "tiny": {"hidden": 192, "layers": 2, "wide": 512, "scale": 1, "helpers": 1, "device": "cpu", "size": 0.01},
 }
 MICRO = 4  # micro-batches a step
