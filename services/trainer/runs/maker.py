@@ -128,7 +128,8 @@ class Maker:
             for line in found * 6:
                 wrong = chance.sample([other for other in kinds if other != kind], chance.randint(1, len(kinds) - 1))
                 name = chance.choice(("kind", "intent", "purpose", "kind of message"))
-                self.trees.append(("label", False, [lists.listed(name, kind, wrong, "", fill(line, p["slots"], chance), chance) for _ in range(2)]))
+                text = fill(line, p["slots"], chance)
+                self.trees.append(("label", False, [lists.listed(name, kind, wrong, "", text, chance) for _ in range(2)]))
 
     def document(self, document: Document, others: list[str]) -> str:
         """Trees in which something has to be copied: metadata, answers, repetitions. Returns a passage of it, to stand beside those of others."""

@@ -118,6 +118,8 @@ def test_urgency_and_messages_have_trees_of_every_label() -> None:
     maker.urgency([Passage("headline", "", TEXT, category="health")] * 60, 60)
     assert standard(maker, "urgency") == {"low", "normal", "high"}
     assert standard(maker, "stressed") >= {"yes", "no"}
+    for _, _, made in maker.trees:  # what is read once for all its questions
+        assert len({example.messages[1]["content"].split("</document>")[0] for example in made}) == 1
 
 
 def test_a_headline_above_others_has_no_tone(tmp_path: Path) -> None:
