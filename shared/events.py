@@ -66,6 +66,8 @@ class ModelStamp(Record):
     base: str
     adapter: str = BASE_DIGEST
     name: str = Field(default="", description="the name under which the engine served it")
+    weights: int = Field(default=0, ge=0, description="how many the base has, 0 where that is not known")
+    taught: list[str] = Field(default=[], description="the collections whose corrections the adapter learned from")
 
 
 class LabelScore(Record):

@@ -71,6 +71,10 @@ class TaskFusion(BaseModel):
 HAND_SET = TaskFusion(parts=["llm", "neural"], others={"llm": 0.75, "neural": 0.25})
 """Where nothing was learned. The model learns from corrections within minutes, the head much later."""
 _DOUBTED = TaskFusion(parts=["llm", "neural"], others={"llm": 0.4, "neural": 0.6})
+NEW_NAMES = TaskFusion(parts=["llm", "neural"], others={"llm": 0.05, "neural": 0.95})
+"""Of labels that a small language model was never taught, beside an encoder that goes by their names (docs/classifier.md)."""
+TAUGHT_NAMES = TaskFusion(parts=["llm", "neural"], others={"llm": 0.5, "neural": 0.5})
+"""The same once it has learned from corrections of them."""
 
 
 def hand_set(task: str) -> TaskFusion:

@@ -6,6 +6,7 @@ safetensors, ONNX graphs and JSON are taken: they are data, and nothing in a reg
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from shared.objects import ObjectStore
 ALLOWED = (".safetensors", ".onnx", ".json")
 _KINDS = "safetensors, ONNX and JSON"
 MANIFEST = "manifest.json"
+MOST_HEADER = 16 * 1024 * 1024  # bytes of the header of a safetensors file
 
 
 class Manifest(BaseModel):
@@ -113,6 +115,20 @@ def base_id(model: str) -> str:
         return model
     files = sorted(path for path in folder.iterdir() if path.name == "config.json" or path.suffix == ".safetensors")
     return f"{folder.name}-{digest_of(*(f'{path.name}:{_sha256(path)}' for path in files))[:12]}"
+
+
+def weights_of(model: str) -> int:
+    """How many weights a folder's safetensors files hold; 0 for a hub id, and where that can't be read: it is not worth failing for."""
+    found = 0
+    for path in Path(model).glob("*.safetensors"):
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(min(length, MOST_HEADER)))
+            found += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return 0
+    return found
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Label sets are data: YAML declares the tasks of a collection and their labels, and everything else reads them from here.
 
 They ship in shared/labels, a file each. `use` adds a user's own: a folder of such files, or a feedloop.yaml with `label_sets:`. A set works at once with
-rules and the language model; a neural head is one voice more, once there is one.
+rules, the language model and an encoder that goes by the labels' names; a neural head takes the encoder's place, once there is one.
 """
 
 import re

@@ -12,26 +12,32 @@ from services.classifier.fusion import Correction, decide
 from services.classifier.overlay import Bare, Overlay
 from services.classifier.rulebook import RuleBook
 from services.classifier.rules import RuleSet
-from shared.events import Decision, DocumentClassified, DocumentEnriched, DocumentIngested, LabelScore, Stage
+from shared.events import Decision, DocumentClassified, DocumentEnriched, DocumentIngested, LabelScore, ModelStamp, Stage
 from shared.pooling import FusionFile
 from shared.taxonomy import LabelSet, Task
 
 
 @dataclass(frozen=True)
 class Neural:
-    """What the head says: task -> label -> probability, and the digest of the weights that said it. Empty where there is no head."""
+    """What the head says: task -> label -> probability, and the digest of the weights that said it. Empty where there is no head. `named`: the tasks
+    that no head was trained for, of which the encoder said what the labels' names tell."""
 
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     digest: str = ""
+    named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class _Voices:
-    """What head and language model say of one text, and the digests of the weights that said it."""
+    """What head and language model say of one text, and which weights said it."""
 
     neural: Neural
     verdict: Mapping[str, LabelScore]
-    digests: Mapping[str, str]
+    model: ModelStamp | None = None
+
+    def digests(self) -> dict[str, str]:
+        """Part -> digest of the adapter or head that spoke."""
+        return {"neural": self.neural.digest} | ({"llm": self.model.adapter} if self.model else {})
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,7 @@ class Decider:
         corrections = self.overlay.corrections(document)
         rules = self.rulebook.rules  # once: a reload in between must not mix two digests
         fusion = self.fusions.of(self.labels(document.collection).collection)
-        adapter = document.model.adapter if isinstance(document, DocumentEnriched | DocumentClassified) and document.model else ""
-        said = _Voices(neural, verdict, {"llm": adapter, "neural": neural.digest})
+        said = _Voices(neural, verdict, document.model if isinstance(document, DocumentEnriched | DocumentClassified) else None)
         decision = self._decide(rules, fusion, document.title, document.text, document.collection, said, corrections, document.received_at)
         times = [time for time in (feedback_at, self.overlay.newest(document)) if time]
         fields = {name: getattr(document, name) for name in DocumentClassified.model_fields if hasattr(document, name)}
@@ -79,7 +84,7 @@ class Decider:
         """The decisions on a bare text, by rules, head, and the corrections of this text or of one that tells the same."""
         rules, fusion = self.rulebook.rules, self.fusions.of(self.labels(collection).collection)
         corrections = self.overlay.corrections(Bare(title, text, collection))
-        decision = self._decide(rules, fusion, title, text, collection, _Voices(neural, {}, {"neural": neural.digest}), corrections)
+        decision = self._decide(rules, fusion, title, text, collection, _Voices(neural, {}), corrections)
         return Verdict(decision, rules.digest, neural.digest, fusion.digest if fusion else "")
 
     def _decide(
@@ -98,7 +103,9 @@ class Decider:
         hits = rules.hits(title, text, labels, at)
 
         def one(name: str, task: Task, correction: Correction | None) -> Decision | None:
-            weights = calibration(fusion, labels, name, voices.digests)
+            weights = calibration(fusion, labels, name, voices.digests())
+            if name in voices.neural.named:
+                weights = weights.by_name(voices.model, labels.collection)
             return decide(task, hits, correction, voices.verdict.get(name), voices.neural.scores.get(name), weights)
 
         decided = {}

@@ -7,7 +7,7 @@ A head is a folder of two files: head.onnx, which reads `pooled` [n, 384], or `t
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -32,6 +32,20 @@ class Vectors(Protocol):
     def digest(self) -> str: ...
 
     def read(self, texts: Sequence[str], batch: int = ...) -> Iterator[Read]: ...
+
+
+Says = Callable[[Read], Iterable[tuple[str, Sequence[str], Floats]]]  # of one batch: task, labels, probabilities
+
+
+def scores_of(encoder: Vectors, texts: Sequence[str], batch: int, *voices: Says) -> list[Scores]:
+    """For each text what the voices say: task -> label -> probability. Each text is read once. Blocking."""
+    found: list[Scores] = [{} for _ in texts]
+    for read in encoder.read(texts, batch) if voices else ():
+        for voice in voices:
+            for task, labels, chances in voice(read):
+                for place, row in zip(read.places, chances.tolist(), strict=True):
+                    found[place][task] = {label: round(p, 6) for label, p in zip(labels, row, strict=True)}
+    return found
 
 
 class HeadCard(BaseModel):
@@ -107,15 +121,14 @@ class Head:
         """Task -> probabilities [n, labels], in the card's order, of one batch."""
         return dict(zip(self.card.tasks, run(self._session, self.card.reads, self.card.tasks, read), strict=True))
 
+    def says(self, read: Read) -> Iterator[tuple[str, Sequence[str], Floats]]:
+        """Task, its labels, and their probabilities [n, labels] of one batch."""
+        for task, chances in self.answers(read).items():
+            yield task, self.card.tasks[task], chances
+
     def scores(self, encoder: Vectors, texts: Sequence[str], batch: int = 32) -> list[Scores]:
         """For each text: task -> label -> probability. Blocking."""
-        found: list[Scores] = [{} for _ in texts]
-        for read in encoder.read(texts, batch):
-            for task, chances in self.answers(read).items():
-                labels = self.card.tasks[task]
-                for place, row in zip(read.places, chances.tolist(), strict=True):
-                    found[place][task] = {label: round(p, 6) for label, p in zip(labels, row, strict=True)}
-        return found
+        return scores_of(encoder, texts, batch, self.says)
 
     def _try(self) -> None:
         """Made-up texts of one to five tokens: the answers must be probabilities, of the card's labels, and not the same for every text."""

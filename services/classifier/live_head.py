@@ -5,10 +5,12 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from services.classifier.by_name import ByName, left_to_names
 from services.classifier.decide import Neural
-from services.classifier.head import Head, Scores, Vectors
+from services.classifier.head import Head, Scores, Vectors, scores_of
 from shared.clock import Clock
 from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
@@ -18,6 +20,28 @@ from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
 
 log = logger(__name__)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Speaker:
+    """A collection's head, and the encoder's voice for the tasks that the head was not trained for; either may be missing."""
+
+    head: Head | None = None
+    names: ByName | None = None
+
+    @property
+    def digest(self) -> str:
+        """The head's, or where there is none that of the names; empty where nobody speaks."""
+        return next((part.digest for part in (self.head, self.names) if part), "")
+
+    @property
+    def named(self) -> frozenset[str]:
+        return frozenset(self.names.tasks) if self.names else frozenset()
+
+    def scores(self, encoder: Vectors, texts: Sequence[str]) -> list[Scores]:
+        """For each text: task -> label -> probability. Each is read once. Blocking."""
+        return scores_of(encoder, texts, BATCH, *(part.says for part in (self.head, self.names) if part))
 
 
 class LiveHead:
@@ -33,6 +57,8 @@ class LiveHead:
         self._problems: dict[str, str] = {}
         self._failing: dict[str, str] = {}  # collection -> what went wrong when its head was last asked; gone once it answers again
         self._serving: dict[str, str] = {}
+        self._names: dict[str, ByName] = {}  # by collection, made when first asked for
+        self._reads = True  # False where the encoder is missing
 
     @property
     def problem(self) -> str:
@@ -64,28 +90,32 @@ class LiveHead:
                 self._miss(name, f"the head in {folder.name} is not used: {error}")
             except Exception as error:  # noqa: BLE001 as in `_ask`
                 self._miss(name, f"the head in {folder.name} fails ({type(error).__name__}: {one_line(error)})")
+        try:
+            next(iter(self.encoder.read(["ready"])))
+        except Exception as error:  # noqa: BLE001 as in `_ask`
+            self._reads = False
+            self._miss("encoder", str(error) if isinstance(error, ConfigError) else f"the encoder fails ({type(error).__name__}: {one_line(error)})")
 
     def score(self, items: Sequence[tuple[str, str]], collection: str) -> list[Neural]:
-        """What the collection's head says of each (title, text). Blocking: a few milliseconds a text. Empty where the collection has none, and where it
-        fails: the rules' verdict must not be lost with it. Empty for a text in which there is nothing to read, of which a head would say something, too."""
+        """What the collection's head says of each (title, text), and the encoder by the labels' names where no head was trained. Blocking: a few
+        milliseconds a text. Empty where neither speaks, and where they fail: the rules' verdict must not be lost with it. Empty for a text in which there
+        is nothing to read, of which a head would say something, too."""
         texts = [head_text(title, text) for title, text in items]
-        head, scores = self._ask(texts, collection)
-        return [Neural(one, head.digest) if head and one and _readable(text) else Neural() for text, one in zip(texts, scores, strict=True)]
+        speaker, scores = self._ask(texts, collection)
+        return [Neural(one, speaker.digest, speaker.named) if one and _readable(text) else Neural() for text, one in zip(texts, scores, strict=True)]
 
     def compare(self, texts: Sequence[str], collection: str) -> list[Scores]:
         """What the head says of texts as they stand, to compare them with one another. Blocking. Empty like `score`."""
         return self._ask(texts, collection)[1]
 
-    def _ask(self, texts: Sequence[str], collection: str) -> tuple[Head | None, list[Scores]]:
-        head = self._of(collection)
-        if head is None:
-            return None, [{} for _ in texts]
-        speaks_for = head.card.collection
+    def _ask(self, texts: Sequence[str], collection: str) -> tuple["_Speaker", list[Scores]]:
+        speaker, speaks_for = _Speaker(), label_set(collection).collection
         try:
-            scores = head.scores(self.encoder, texts)
+            speaker = self._speaker(collection)
+            scores = speaker.scores(self.encoder, texts)
         except Exception as error:  # noqa: BLE001 onnxruntime and the tokenizer raise classes of their own; whatever it is, the other parts decide
             self._fails(speaks_for, f"the head for {speaks_for} fails ({type(error).__name__}: {one_line(error)})")
-            return head, [{} for _ in texts]
+            return speaker, [{} for _ in texts]
         if strange := sorted({task for one in scores for task, chances in one.items() if not all(map(math.isfinite, chances.values()))}):
             self._fails(
                 speaks_for,
@@ -93,7 +123,7 @@ class LiveHead:
             )
         else:
             self._failing.pop(speaks_for, None)
-        return head, scores
+        return speaker, scores
 
     def _fails(self, collection: str, reason: str) -> None:
         self._failing[collection] = reason
@@ -119,9 +149,17 @@ class LiveHead:
         log.info("head.live", role=wanted.role, digest=wanted.digest)
         return self._report(wanted, "active", wanted.reason, agreed, began)
 
-    def _of(self, collection: str) -> Head | None:
-        """The head of the label set that the collection is read by: one without a set of its own has the head of `news` too."""
-        return self.heads.get(label_set(collection).collection)
+    def _speaker(self, collection: str) -> "_Speaker":
+        """Who speaks for the label set that the collection is read by: one without a set of its own has those of `news` too."""
+        labels = label_set(collection)
+        head = self.heads.get(labels.collection)
+        tasks = left_to_names(labels, list(head.card.tasks) if head else []) if self._reads else []
+        if not tasks:
+            return _Speaker(head)
+        known = self._names.get(labels.collection)
+        if known is None or list(known.tasks.values()) != tasks:
+            known = self._names[labels.collection] = ByName.of(self.encoder, tasks)
+        return _Speaker(head, known)
 
     def _miss(self, name: str, reason: str) -> None:
         self._problems[name] = reason

@@ -10,7 +10,7 @@ from shared.bus import Bus
 from shared.clock import utc_now
 from shared.events import DocumentIngested, ModelPublished
 from shared.objects import ObjectStore
-from shared.registry import Registry, base_id
+from shared.registry import Registry, base_id, weights_of
 from shared.service import Service
 
 ROUNDS = 4  # of documents side by side in one batch
@@ -20,7 +20,7 @@ def build(settings: Settings) -> Service:
     bus = Bus(settings.kafka_bootstrap_servers, "inference", settings.replica)
     base = base_id(settings.model)
     engine = Engine(settings.engine_url, kind=settings.engine_kind, key=settings.engine_key, timeout_s=settings.timeout_s)
-    enricher = Enricher(engine, utc_now, base, settings.label_meanings, settings.free_summary)
+    enricher = Enricher(engine, utc_now, base, settings.label_meanings, settings.free_summary, weights_of(settings.model))
     registry = Registry(ObjectStore(settings.objects), settings.models_cache)
     adapters = Adapters(
         engine,

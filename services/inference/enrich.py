@@ -28,13 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Enricher:
-    """Asks the engine. `meanings` and `free_summary` are for models that can use them."""
+    """Asks the engine. `meanings` and `free_summary` are for models that can use them. `weights`: how many the base has, 0 where that is not known."""
 
     engine: Engine
     clock: Clock
     base: str
     meanings: bool = False
     free_summary: bool = False
+    weights: int = 0
 
     async def enrich(self, document: DocumentIngested, name: str, digest: str) -> DocumentEnriched:
         """The document with the LLM's verdict and metadata, stamped with the adapter (`digest`, served under `name`) that spoke.
@@ -52,7 +53,7 @@ class Enricher:
             **{field: getattr(document, field) for field in DocumentIngested.model_fields},
             metadata=metadata.model_copy(update={field: value for field, value in pinned.items() if value not in (None, [None])}),
             verdict=verdict,
-            model=ModelStamp(base=self.base, adapter=digest, name=name),
+            model=ModelStamp(base=self.base, adapter=digest, name=name, weights=self.weights),
             prompt_hash=prompt_hash(*prompts, prompt),
             enriched_at=max(self.clock(), document.received_at),
         )

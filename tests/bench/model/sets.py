@@ -37,6 +37,15 @@ NEWSGROUPS_ANEW = {
     "rec.motorcycles": "riding on two wheels", "rec.sport.baseball": "pitchers and innings", "sci.crypt": "secret codes", "sci.med": "doctors and drugs",
     "sci.space": "rockets and orbits", "soc.religion.christian": "gospel and church", "talk.politics.mideast": "Israelis and Arabs",
 }  # fmt: skip
+# what a desk would write beside such labels, before it has seen a text
+MEANT = {
+    "World": "international news, politics, wars", "Sports": "games, athletes, teams", "Business": "companies, markets, money",
+    "Sci/Tech": "science and technology, gadgets, research", "earnings": "quarterly profits and losses", "acquisitions": "one company buys another",
+    "crude oil": "oil prices and production", "trade": "exports, imports, tariffs", "money markets": "currency exchange and liquidity",
+    "interest rates": "central banks, rates", "shipping": "ships and ports", "grain": "wheat, corn, harvests", "anger": "rage, annoyance",
+    "joy": "happiness, delight", "optimism": "hope, confidence in the future", "sadness": "grief, disappointment",
+    "clickbait": "a headline that teases and does not tell", "news": "a headline that reports what happened",
+}  # fmt: skip
 EMOTIONS = ("admiration", "anger", "confusion", "fear", "gratitude", "joy", "sadness", "surprise")
 
 

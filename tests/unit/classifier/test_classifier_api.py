@@ -60,10 +60,13 @@ async def test_explanations_are_asked_for_and_bounded(client: httpx.AsyncClient)
     assert strange.status_code == 422 and "no name of a collection" in strange.json()["error"]
 
 
-async def test_a_collection_without_a_head_is_decided_by_rules(client: httpx.AsyncClient) -> None:
+async def test_a_collection_without_a_head_is_decided_by_rules_and_by_name(client: httpx.AsyncClient) -> None:
     answer = (await client.post("/api/classify?explain=1", json={"text": "I want to kill myself", "collection": "wellbeing"})).json()
     assert answer["collection"] == "wellbeing" and "risk" in answer["safety"] and answer["decision"]["risk"]["label"] == "high"
-    assert answer["head_digest"] == ""
+    answer = (await client.post("/api/classify?explain=1", json={"text": "What a lovely evening", "collection": "wellbeing"})).json()
+    assert {task for task, one in answer["decision"].items() if one["by"] == "neural"} == {"sentiment"}  # the others are of safety, or in an order
+    assert any(reason.startswith("nearest by the labels' names: ") for reason in answer["decision"]["sentiment"]["reasons"])
+    assert len(answer["head_digest"]) == 64
 
 
 async def test_a_collection_that_is_not_there_is_refused_by_name(client: httpx.AsyncClient) -> None:

@@ -7,6 +7,7 @@ import pytest
 from classifier_samples import START
 from onnx import TensorProto, helper, numpy_helper
 
+from services.classifier.decide import Neural
 from services.classifier.head import DIMS, Head
 from services.classifier.live_head import LiveHead
 from shared.encoder import Encoder, Read
@@ -259,13 +260,15 @@ async def test_a_store_that_is_away_is_worth_another_try(live: LiveHead, registr
         await live.activate(published(digest))
 
 
-def test_without_head_or_encoder_there_is_a_reason_and_no_score(registry: Registry, tmp_path: Path) -> None:
+def test_without_head_or_encoder_there_is_a_reason(registry: Registry, tmp_path: Path) -> None:
     no_head = LiveHead(OneHot(), tmp_path, registry, "c", lambda: START)
     no_encoder = LiveHead(Encoder(tmp_path / "none"), SHIPPED, registry, "c", lambda: START)
     for live in (no_head, no_encoder):
         live.start()
         assert live.problem
-        assert live.score([("", "text")], "news")[0].scores == {}
+    [by_name] = no_head.score([("", "text")], "news")
+    assert set(by_name.scores) == by_name.named == {"category", "sentiment"}  # urgency is an order: nearness tells nothing of it
+    assert no_encoder.score([("", "text")], "news") == [Neural()]
     assert no_encoder.problem.count("encoder is missing") == 1  # and not once a head
 
 
@@ -289,5 +292,7 @@ def test_one_broken_head_does_not_take_the_others_along(registry: Registry, tmp_
 def test_a_head_speaks_for_its_collection_alone(registry: Registry, tmp_path: Path) -> None:
     live = LiveHead(OneHot(), other_head(tmp_path / "news"), registry, "c", lambda: START)
     live.start()
-    assert live.score([("", "text")], "wellbeing")[0].scores == {}
+    assert live.score([("", "text")], "wellbeing")[0].named == {"sentiment"}
+    [own] = live.score([("", "text")], "news")
+    assert set(own.scores) == {"category", "sentiment"} and own.named == {"sentiment"} and own.digest == live.heads["news"].digest
     assert is_head("head-news") and not is_head("adapter") and not is_head("head-")

@@ -4,11 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from shared.errors import PermanentError
 from shared.objects import ObjectStore
-from shared.registry import MANIFEST, Registry, base_id, name_of
+from shared.registry import MANIFEST, Registry, base_id, name_of, weights_of
 
 
 @pytest.fixture
@@ -134,3 +136,12 @@ def test_the_base_is_known_by_its_weights(tmp_path: Path) -> None:
     assert base_id(str(model)) == before
     (model / "model.safetensors").write_bytes(b"two")
     assert base_id(str(model)) != before
+
+
+def test_weights_are_counted_from_the_headers(tmp_path: Path) -> None:
+    save_file({"a": np.zeros((3, 5), dtype=np.float32), "b": np.zeros(7, dtype=np.float16)}, tmp_path / "one.safetensors", metadata={"format": "pt"})
+    save_file({"c": np.zeros((2, 2, 2), dtype=np.float32)}, tmp_path / "two.safetensors")
+    assert weights_of(str(tmp_path)) == 15 + 7 + 8
+    (tmp_path / "two.safetensors").write_bytes(b"base weights")
+    assert weights_of(str(tmp_path)) == weights_of("org/hub-model") == weights_of(str(tmp_path / "none")) == 0
+    assert 5_000_000 < weights_of("deploy/model") < 60_000_000
