@@ -104,8 +104,7 @@ class Decider:
 
         def one(name: str, task: Task, correction: Correction | None) -> Decision | None:
             weights = calibration(fusion, labels, name, voices.digests())
-            if name in voices.neural.named:
-                weights = weights.by_name(voices.model, labels.collection)
+            weights = weights.spoken(task, voices.model, labels.collection, name in voices.neural.named)
             return decide(task, hits, correction, voices.verdict.get(name), voices.neural.scores.get(name), weights)
 
         decided = {}

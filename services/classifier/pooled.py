@@ -7,7 +7,7 @@ from typing import Literal
 from services.classifier.said import Said, bounded
 from shared import conformal
 from shared.events import ModelStamp
-from shared.pooling import NEW_NAMES, TAUGHT_NAMES, TaskFusion, chosen, hand_set, likeliest, median, pool
+from shared.pooling import HAND_SET, NEW_NAMES, TAUGHT_NAMES, TaskFusion, chosen, hand_set, likeliest, median, pool
 from shared.taxonomy import Task
 
 SURE = 0.6  # uncalibrated, a label with less than this is unsure
@@ -26,10 +26,12 @@ class Calibration:
     unlearned: TaskFusion | None = None
     named: bool = False
 
-    def by_name(self, model: ModelStamp | None, collection: str) -> "Calibration":
-        """The same for a task that no head was trained for. What was learned of a trained head's voice does not hold of the encoder's."""
-        known = self.fusion if "neural" not in self.stale else None
-        return replace(self, fusion=known, stale=self.stale if known else (), unlearned=named_weights(model, collection), named=True)
+    def spoken(self, task: Task, model: ModelStamp | None, collection: str, named: bool) -> "Calibration":
+        """The same for a verdict in which this language model spoke, and the encoder by the labels' names where `named`: what was learned of a trained
+        head's voice does not hold of that."""
+        known = None if named and "neural" in self.stale else self.fusion
+        weights = unlearned(task, model, collection, named)
+        return replace(self, fusion=known, stale=self.stale if known else (), unlearned=weights, named=named)
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,15 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
     return Pooled(label, labels, chances, possible, doubtful, by, reasons)
 
 
-def named_weights(model: ModelStamp | None, collection: str) -> TaskFusion | None:
-    """The weights of language model and encoder on a task that no head was trained for: little for a small model that was not taught this collection's
-    labels (the bundled one is right of 46 % of such texts, and the encoder of 68 % alone, 61 % with a quarter for the model), half for one that was; None, which
-    is the usual ones, for a large model."""
+def unlearned(task: Task, model: ModelStamp | None, collection: str, named: bool) -> TaskFusion:
+    """The weights where none were learned. A small model counts less where it is the weaker before any correction (docs/model.md): of sentiment and urgency,
+    and least on labels that no head was trained for and that it was not taught either (the bundled one is right of 46 % of such texts, and the encoder of
+    68 % alone, 61 % with a quarter for the model)."""
     if model is None or not 0 < model.weights < SMALL:
-        return None
-    return TAUGHT_NAMES if collection in model.taught else NEW_NAMES
+        return HAND_SET
+    if named:
+        return TAUGHT_NAMES if collection in model.taught else NEW_NAMES
+    return hand_set(task.name)
 
 
 def _one(task: Task, said: Said, chances: dict[str, float], thresholds: Mapping[str, float]) -> str:
