@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 from shared.records import Attachment as Attachment
 from shared.records import Link as Link
 from shared.records import ObjectRef as ObjectRef
+from shared.records import Probe as Probe
 from shared.records import Record as Record
 from shared.records import RuleText as RuleText
 from shared.records import SourceRef as SourceRef
@@ -240,16 +241,6 @@ class TrainingFinished(Event):
 
     def key(self) -> str:
         return self.run_id
-
-
-class Probe(Record):
-    """A known answer: what the adapter said at the gate, asked again of every engine that loads it."""
-
-    task: str
-    title: str
-    text: str
-    answer: str
-    base_answer: str = Field(description="what the base weights say; where it differs, base weights under the adapter's name are found out")
 
 
 class ModelPublished(Event):

@@ -66,3 +66,14 @@ class RuleText(Record):
 
     name: str = Field(description="name of the file, without folder")
     text: str
+
+
+class Probe(Record):
+    """A known answer: what the adapter said at the gate, asked again of every engine that loads it."""
+
+    task: str
+    title: str
+    text: str
+    answer: str
+    base_answer: str = Field(description="what the base weights say; where it differs, base weights under the adapter's name are found out")
+    collection: str = Field(default="news", description="of an adapter: whose label set the task is of; all of a head are of its own collection")

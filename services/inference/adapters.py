@@ -24,7 +24,7 @@ from shared.errors import PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
 from shared.logs import logger
 from shared.registry import Registry, name_of
-from shared.taxonomy import label_set
+from shared.taxonomy import Task, label_set
 
 log = logger(__name__)
 ROLE = "adapter"
@@ -136,10 +136,11 @@ class Adapters:
         """Ask the known answers. Raises PermanentError where too few come back, or where base weights seem to speak under the adapter's name."""
         if not probes:
             raise PermanentError("it came without known answers, so it can't be told from the base weights")
-        tasks = label_set().tasks
-        if strange := {p.task for p in probes} - set(tasks):
-            raise PermanentError(f"its known answers are of tasks that are not asked here: {', '.join(sorted(strange))}")
-        answers = await asyncio.gather(*(self.enricher.label(tasks[p.task], p.title, p.text, served.name) for p in probes))
+        tasks = {(p.collection, p.task): _task_of(p) for p in probes}
+        if strange := sorted(f"{task} of {collection}" for (collection, task), found in tasks.items() if found is None):
+            raise PermanentError(f"its known answers are of tasks that are not asked here: {', '.join(strange)}")
+        asked = [(task, p) for p in probes if (task := tasks[p.collection, p.task])]
+        answers = await asyncio.gather(*(self.enricher.label(task, p.title, p.text, served.name) for task, p in asked))
         agreed = sum(answer.label == probe.answer for answer, probe in zip(answers, probes, strict=True))
         telling = [(answer.label, probe) for answer, probe in zip(answers, probes, strict=True) if probe.answer != probe.base_answer]
         if telling and sum(label == probe.base_answer for label, probe in telling) > len(telling) / 2:
@@ -180,6 +181,15 @@ class Adapters:
             seconds=round(time.monotonic() - began, 3),
             at=self.clock(),
         )
+
+
+def _task_of(probe: Probe) -> Task | None:
+    """The task that it is an answer to; None where this process does not have it: the trainer may know label sets that were not given to us."""
+    try:
+        labels = label_set(probe.collection)
+    except ValueError:
+        return None  # no name of a collection
+    return labels.tasks.get(probe.task) if labels.collection == probe.collection else None
 
 
 def check_adapter(folder: Path, max_rank: int) -> None:

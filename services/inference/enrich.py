@@ -16,13 +16,12 @@ from shared.errors import PermanentError, one_line
 from shared.events import DocumentEnriched, DocumentIngested, LabelScore, Metadata, ModelStamp
 from shared.grounding import candidates, metadata_schema, read_metadata
 from shared.logs import logger
-from shared.prompts import Message, label_messages, metadata_messages, prompt_hash
+from shared.prompts import NO, YES, Message, label_messages, metadata_messages, prompt_hash, questions
 from shared.taxonomy import Task, label_set
 
 log = logger(__name__)
 LONGEST = 900  # tokens of the metadata JSON
 SHRINK = (1.0, 0.5, 0.25, 0.12)  # of the text, where its script needs more tokens than the context has
-YES, NO = "yes", "no"
 T = TypeVar("T")
 
 
@@ -71,11 +70,7 @@ class Enricher:
 
     def _prompts(self, task: Task, title: str, text: str) -> list[list[Message]]:
         """What is asked of a task: one question, or of a multi task one for each label."""
-        if task.kind != "multi":
-            return [label_messages(task, title, text, meanings=self.meanings)]
-        answers = {YES: "it holds", NO: "it does not"}
-        each = [Task(name=f"{task.name}: {label}, {meaning}", meaning=meaning, labels=answers) for label, meaning in task.labels.items()]
-        return [label_messages(one, title, text, meanings=self.meanings) for one in each]
+        return [label_messages(one, title, text, meanings=self.meanings) for one in questions(task)]
 
     async def _verdict(self, tasks: Sequence[Task], document: DocumentIngested, text: str, name: str) -> dict[str, LabelScore]:
         answers = await asyncio.gather(*(self.label(task, document.title, text, name) for task in tasks), return_exceptions=True)

@@ -77,6 +77,9 @@ async def test_the_oldest_is_unloaded_when_nobody_uses_it_any_more(adapters, pub
         ({"speaks": "politics"}, "as the base weights do"),
         ({"speaks": "sport"}, "only 0 of 4 known answers"),
         ({"probes": [Probe(task="horoscope", title="t", text="x", answer="a", base_answer="b")]}, "horoscope"),
+        ({"probes": [Probe(task="emotion", title="t", text="x", answer="fear", base_answer="b")]}, "not asked here: emotion of news"),
+        ({"probes": [Probe(task="category", title="t", text="x", answer="a", base_answer="b", collection="desk")]}, "category of desk"),
+        ({"probes": [Probe(task="category", title="t", text="x", answer="a", base_answer="b", collection="../x")]}, "category of ../x"),
         ({"digest": "0" * 64}, "has no models/adapter/"),
     ],
 )
@@ -86,6 +89,19 @@ async def test_a_step_that_fails_keeps_the_old_and_says_why(adapters, publish, f
     report = await adapters.activate(publish(2, **how))
     assert (report.outcome, report.serving, adapters.live.digest) == ("refused", old.digest, old.digest)
     assert why in report.reason and list(fake.loaded) == [adapters.live.name]
+
+
+async def test_a_known_answer_is_asked_by_its_own_label_set(adapters, publish, fake):
+    asked = {"title": "t", "text": "x", "answer": "negative", "base_answer": "neutral", "task": "sentiment"}
+    probes = [
+        Probe(**asked),
+        Probe(**asked, collection="wellbeing"),
+        Probe(**{**asked, "task": "emotion", "answer": "positive"}, collection="wellbeing"),
+    ]
+    report = await adapters.activate(publish(1, answers="negative", probes=probes))
+    assert (report.outcome, report.probes_agreed) == ("active", 3)
+    options = [body["structured_outputs"]["choice"] for body in fake.asked]
+    assert sorted(map(len, options)) == [3, 3, 8] and "self_harm_high" in max(options, key=len)
 
 
 async def test_a_damaged_manifest_is_refused(adapters, publish, registry):
