@@ -1,19 +1,22 @@
-"""From feedback to a dataset: what still holds, which part of it is trained on, and which part the gate keeps to itself. Pure."""
+"""From feedback to a dataset: what still holds, what of it may be taught, which part is trained on, and which part the gate keeps to itself. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events import FeedbackGiven, digest_of
+from shared.taxonomy import Task, label_set
 
 _WORD = re.compile(r"\w+")
+NEWS = "news"
 NEAR = 0.7  # Jaccard of the word sets from which two texts count as the same story
 
 
 class Example(BaseModel):
-    """One labelled text. `incorrect` is what the model had said, empty for a confirmation."""
+    """One labelled text. `incorrect` is what the model had said, empty for a confirmation; `collection` is that of the label set it was read by, left out
+    of the JSON where it is the news', so that snapshots of before there was such a field, and their digests, stay what they were."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,6 +28,12 @@ class Example(BaseModel):
     story: str = ""
     feedback_id: str
     split: Literal["train", "held_out"] = "train"
+    collection: str = Field(default=NEWS, exclude_if=lambda named: named == NEWS)
+
+    @property
+    def question(self) -> tuple[str, str]:
+        """Which task of which label set: two sets may call their tasks the same and mean something else."""
+        return self.collection, self.task
 
 
 class Snapshot(BaseModel):
@@ -44,15 +53,61 @@ class Snapshot(BaseModel):
         return [example for example in self.examples if example.split == split]
 
 
-def effective(feedback: Iterable[FeedbackGiven], safety_tasks: Iterable[str] = ()) -> list[FeedbackGiven]:
-    """What still holds: the newest word on each (text, task) that was not taken back. Safety tasks are decided by rules and never taught."""
+def read_by(item: FeedbackGiven) -> str:
+    """The collection of the label set that its text is read by; empty for what is no name of a collection: it comes from outside."""
+    try:
+        return label_set(item.collection).collection
+    except ValueError:
+        return ""
+
+
+def teachable(item: FeedbackGiven) -> bool:
+    """Whether an adapter may learn it: a task that the language model is asked in its label set, and labels that it has (a set may have changed since).
+    A task that is about safety as a whole is never taught."""
+    try:
+        task = label_set(item.collection).tasks[item.task]
+        task.chosen(item.correct)
+    except (KeyError, ValueError):
+        return False
+    return "llm" in task.parts and not task.safety
+
+
+def lowers(item: FeedbackGiven) -> bool:
+    """Whether it takes a safety label back from its text, as far as that is known. It acts on that very text through the overlay and is never taught:
+    alike is not the same (services.classifier.decide says so of the overlay), and a model learns for all that is alike. Of `teachable` ones."""
+    task = label_set(item.collection).tasks[item.task]
+    if not task.safety_labels:
+        return False
+    said, after = _said_before(item, task), task.chosen(item.correct)
+    if said is None:
+        return True  # who knows what it takes back
+    before = {label for label in said if task.severity(label)}
+    if task.kind == "multi":
+        return not before <= set(after)
+    return max(map(task.severity, before), default=0) > max(map(task.severity, after), default=0)
+
+
+def _said_before(item: FeedbackGiven, task: Task) -> set[str] | None:
+    """The labels that the verdict or the language model alone had said; None where nothing tells."""
+    said = {name.strip() for name in (item.correct if item.kind == "confirmation" else item.incorrect).split(",")} - {""}
+    decision = item.document.decision.get(task.name) if item.document else None
+    verdict = item.document.verdict.get(task.name) if item.document else None
+    if decision:
+        said |= {*decision.labels, decision.label}
+    if verdict:
+        said |= {label for label, p in verdict.probabilities.items() if p >= task.threshold} if task.kind == "multi" else {verdict.label}
+    return said if said or decision or verdict else None
+
+
+def effective(feedback: Iterable[FeedbackGiven]) -> list[FeedbackGiven]:
+    """What still holds: the newest word on each (label set, text, task) that was not taken back."""
     feedback = list(feedback)
     retracted = {item.retracts for item in feedback if item.kind == "retraction"}
-    taught = [f for f in feedback if f.kind in ("correction", "confirmation") and f.correct and f.text + f.title and f.task not in set(safety_tasks)]
-    newest: dict[tuple[str, str], FeedbackGiven] = {}
+    taught = [f for f in feedback if f.kind in ("correction", "confirmation") and f.correct and f.text + f.title]
+    newest: dict[tuple[str, str, str], FeedbackGiven] = {}
     for item in sorted(taught, key=lambda f: (f.given_at, f.id)):
         if item.id not in retracted:
-            newest[(_same(item.title, item.text), item.task)] = item
+            newest[read_by(item), _same(item.title, item.text), item.task] = item
     return sorted(newest.values(), key=lambda f: f.id)
 
 
@@ -75,6 +130,7 @@ def snapshot(feedback: Iterable[FeedbackGiven], *, role: str, base: str, share: 
                 story=story,
                 feedback_id=item.id,
                 split="held_out" if part < share else "train",
+                collection=read_by(item),
             )
         )
     return Snapshot(role=role, base=base, recipe=dict(recipe), examples=examples)

@@ -8,7 +8,9 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from services.trainer.dataset import NEWS
 from services.trainer.heads import Figures
 from shared.events import GateCheck, GateReport
 
@@ -20,24 +22,39 @@ FLOOR_ITEMS = 3
 ONE_LABEL = 0.7  # share of the answers that one label may take, unless it has that share of the truth too
 CONSTANT_ITEMS = 8  # from so many held-out items of a task on, one answer to all of them is refused even where it is always right
 KEEPS = 0.7  # share of answers on the tasks nobody corrected that must stay what they were
+KEPT_ITEMS = 12  # from so many such answers of a label set on they are judged by themselves too
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One held-out example with the answers of both."""
+    """One held-out example with the answers of both. Of a multi task an answer is the labels that hold, between commas."""
 
     gold: str
     incumbent: str
     candidate: str
     task: str = "category"
+    collection: str = NEWS
+
+    @property
+    def question(self) -> tuple[str, str]:
+        """Tasks of two label sets are two, though they may be called the same."""
+        return self.collection, self.task
+
+
+class Kept(NamedTuple):
+    """The answers to one question that nobody corrected, of the incumbent and of the candidate."""
+
+    before: str
+    after: str
+    collection: str = NEWS
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gate judges by. `untouched`: (before, after) answers on tasks without corrections; `training_examples`: what was trained on."""
+    """What the gate judges by. `untouched`: answers on tasks without corrections; `training_examples`: what was trained on."""
 
     held_out: list[Judged]
-    untouched: list[tuple[str, str]]
+    untouched: list[Kept]
     training_examples: int
     finite: bool = True
     offered: bool = False
@@ -157,33 +174,46 @@ def _difference(row: Judged) -> int:
 def _floors(rows: list[Judged]) -> GateCheck:
     """No label may pay for the others."""
     lost = []
-    for task, label in sorted({(row.task, row.gold) for row in rows}):
-        of_label = [row for row in rows if (row.task, row.gold) == (task, label)]
+    for question, label in sorted({(row.question, row.gold) for row in rows}):
+        of_label = [row for row in rows if (row.question, row.gold) == (question, label)]
         if len(of_label) < FLOOR_ITEMS:
             continue
         before = sum(row.incumbent == label for row in of_label) / len(of_label)
         after = sum(row.candidate == label for row in of_label) / len(of_label)
         if before - after > (FEW_FLOOR if len(of_label) <= FEW_ITEMS else CLASS_FLOOR):
-            lost.append(f"{label} falls from {before:.0%} to {after:.0%} of {len(of_label)}")
+            lost.append(f"{label}{_of(question[0])} falls from {before:.0%} to {after:.0%} of {len(of_label)}")
     return GateCheck(name="no label pays for it", passed=not lost, detail="; ".join(lost) or "every label keeps its recall")
 
 
 def _diverse(rows: list[Judged]) -> GateCheck:
     """A constant answer is refused, however well it scores."""
     worst = ""
-    for task in sorted({row.task for row in rows}):
-        of_task = [row for row in rows if row.task == task]
+    for question in sorted({row.question for row in rows}):
+        of_task = [row for row in rows if row.question == question]
         label, count = Counter(row.candidate for row in of_task).most_common(1)[0]
         gold = sum(row.gold == label for row in of_task) / len(of_task)
         share = count / len(of_task)
         constant = share == 1 and len(of_task) >= CONSTANT_ITEMS  # such a held-out part can't tell a model from a constant
         if constant or (share > max(ONE_LABEL, gold + 0.2) and len(of_task) >= FLOOR_ITEMS):
-            worst = f"{share:.0%} of its {task} answers are {label!r}"
+            worst = f"{share:.0%} of its {question[1]}{_of(question[0])} answers are {label!r}"
     return GateCheck(name="answers differ", passed=not worst and bool(rows), detail=worst or "no one label takes over")
 
 
-def _keeps(untouched: list[tuple[str, str]]) -> GateCheck:
+def _of(collection: str) -> str:
+    return "" if collection == NEWS else f" ({collection})"
+
+
+def _keeps(untouched: list[Kept]) -> GateCheck:
+    """All together, and each label set of which enough was asked by itself: one that is asked little must not pay either."""
     if not untouched:
         return GateCheck(name="the rest stays", passed=True, detail="every task has corrections; nothing else to keep")
-    same = sum(before == after for before, after in untouched) / len(untouched)
-    return GateCheck(name="the rest stays", passed=same >= KEEPS, detail=f"{same:.0%} of {len(untouched)} answers on uncorrected tasks are as before")
+    parts = {collection: [one for one in untouched if one.collection == collection] for collection in sorted({one.collection for one in untouched})}
+    shares = {collection: _same(part) for collection, part in parts.items() if len(part) >= KEPT_ITEMS}
+    told = f"{_same(untouched):.0%} of {len(untouched)} answers on uncorrected tasks are as before"
+    if lost := [f"{share:.0%} of {len(parts[collection])} of {collection}" for collection, share in shares.items() if share < KEEPS]:
+        told += f"; {', '.join(lost)}" if len(parts) > 1 else ""
+    return GateCheck(name="the rest stays", passed=_same(untouched) >= KEEPS and not lost, detail=told)
+
+
+def _same(untouched: list[Kept]) -> float:
+    return sum(one.before == one.after for one in untouched) / len(untouched)

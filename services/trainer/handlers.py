@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.trainer.dataset import Snapshot, effective, snapshot
+from services.trainer.dataset import Snapshot, effective, lowers, read_by, snapshot, teachable
 from services.trainer.run import ADAPTER, Runs
 from services.trainer.settings import Settings
 from shared import metrics
@@ -174,15 +174,10 @@ class Handlers:
         return request
 
     def _effective(self) -> list[FeedbackGiven]:
-        labels = label_set()
-        safety = [task.name for task in labels.tasks.values() if "llm" not in task.parts]
-
-        def teaches(item: FeedbackGiven) -> bool:
-            """Another label set may call its task or label the same and mean something else; one that has been taken out since can't be taught."""
-            ours = label_set(item.collection).collection == labels.collection
-            return ours and item.task in labels.tasks and item.correct in labels.tasks[item.task].labels
-
-        return effective((f for f in self.feedback.values() if f.kind == "retraction" or teaches(f)), safety)
+        """What still holds, of all label sets, and may be taught. What lowers a safety label is left out last: it still takes the place of what had been
+        said of the same text before."""
+        holds = effective(f for f in list(self.feedback.values()) if f.kind == "retraction" or teachable(f))
+        return [item for item in holds if not lowers(item)]
 
     def _snapshot(self, role: str = ADAPTER) -> Snapshot:
         """Of a head all is held out: it comes trained, on other texts."""
@@ -200,7 +195,7 @@ class Handlers:
             try:
                 if item.kind != "retraction":  # which takes back by id, whatever it says beside
                     known[item.task].chosen(item.correct)
-                    if label_set(item.collection).collection != collection:
+                    if read_by(item) != collection:
                         continue
             except (KeyError, ValueError):  # another task, or a name or label that is none (any more): nothing to judge by
                 continue

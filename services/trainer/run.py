@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.trainer import heads
-from services.trainer.dataset import Snapshot
-from services.trainer.gate import Evidence, HeadEvidence, Judged, judge, judge_head
+from services.trainer.dataset import NEWS, Snapshot
+from services.trainer.gate import Evidence, HeadEvidence, Judged, Kept, judge, judge_head
 from services.trainer.settings import Settings
 from shared.child_process import die_with_parent
 from shared.clock import Clock
@@ -118,9 +118,9 @@ class Runs:
         """The program that carries the request out, and what it is to read. Blocking: fetches models."""
         if is_head(request.role):
             argv = ["-m", "services.trainer.runs.judge_head", "--encoder", str(self.settings.encoder)]
-            argv += ["--labels", str(self.settings.labels)] if self.settings.labels else []
         else:
             argv = ["-m", "services.trainer.runs.train_adapter", "--base", self.settings.model]
+        argv += ["--labels", str(self.settings.labels)] if self.settings.labels else []
         live: Path | None = None
         if incumbent != BASE_DIGEST:
             live = self.registry.fetch(request.role, incumbent)
@@ -165,7 +165,10 @@ class Runs:
             raise PermanentError(f"the run ended with {code}: {' | '.join(last_words)[-400:]}")
 
     def _judge(self, judgement: dict[str, Any], request: TrainingRequested, incumbent: str) -> GateReport:
-        held_out = [Judged(row["gold"], row["incumbent"], row["candidate"], row["task"]) for row in judgement["held_out"]]
+        collection = collection_of(request.role) if is_head(request.role) else NEWS
+        held_out = [
+            Judged(row["gold"], row["incumbent"], row["candidate"], row["task"], row.get("collection", collection)) for row in judgement["held_out"]
+        ]
         if is_head(request.role):
             found = [GateCheck.model_validate(check) for check in judgement["checks"]]
             own, live = (
@@ -174,7 +177,7 @@ class Runs:
             return judge_head(HeadEvidence(found, held_out, own, live, incumbent), self.settings.least_held_out)
         evidence = Evidence(
             held_out=held_out,
-            untouched=[(before, after) for before, after in judgement["untouched"]],
+            untouched=[Kept(*row) for row in judgement["untouched"]],
             training_examples=judgement["training_examples"],
             finite=judgement["finite"],
             offered=bool(request.candidate_uri),

@@ -18,7 +18,7 @@ import yaml
 from services.ingest.text import first_sentence
 from services.trainer.dataset import NEAR, jaccard
 from shared.events import FeedbackGiven
-from shared.taxonomy import LabelSet, label_set, load
+from shared.taxonomy import LabelSet, label_set, read
 
 ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = 100  # items that accuracy is measured on, per seed: one of them is one percentage point
@@ -50,10 +50,11 @@ class Convention:
     note: str
 
     def write(self, folder: Path) -> Path:
-        """The label set as a YAML file of its own, checked by reading it back; raises ValueError where it is no label set."""
+        """The label set in a file of a user's own, where it stands in for that of the news, which its corrections are of; checked by reading it back.
+        Raises ConfigError where it is no label set."""
         path = folder / f"{self.name}.yaml"
-        path.write_text(yaml.safe_dump(self.declared, sort_keys=False, allow_unicode=True))
-        load(path)
+        path.write_text(yaml.safe_dump({"label_sets": {"news": {**self.declared, "collection": "news"}}}, sort_keys=False, allow_unicode=True))
+        read(path)
         return path
 
     def labels(self) -> LabelSet:

@@ -19,7 +19,7 @@ from shared.registry import base_id
 from tests.bench.learning_conventions import Convention, Item, feedback
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("train_adapter.py", "choose.py", "spelling.py")
+CODE = ("train_adapter.py", "asked.py", "choose.py", "spelling.py")
 
 
 class Point(BaseModel):
@@ -78,7 +78,7 @@ def _run(convention: Convention, made: Snapshot, seed: int, corrections: int, ba
     return Point(
         convention=convention.name, seed=seed, corrections=corrections, **took, minilm=_head(convention, seed, corrections, encoder),
         base=_share(row["incumbent"] == row["gold"] for row in rows), accuracy=_share(row["candidate"] == row["gold"] for row in rows),
-        kept=_share(before == after for before, after in untouched), asked=len(untouched),
+        kept=_share(before == after for before, after, _ in untouched), asked=len(untouched),
         training_cpu_s=training["cpu_s"], training_wall_s=training["wall_s"],
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Constrained choice with transformers, as the engine does it: greedy over the tokens that a grammar of the labels lets through, all others masked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from services.trainer.dataset import Example
 from services.trainer.runs.precision import autocast
 from services.trainer.runs.spelling import Choices, pieces_of
 from shared.events import LabelScore
-from shared.prompts import label_messages
-from shared.taxonomy import LabelSet
+from shared.prompts import label_messages, questions
+from shared.taxonomy import Task, label_set
 
 EVAL_BATCH = 32
 Model = PreTrainedModel | PeftModel
@@ -32,18 +32,26 @@ class Batch:
 
 
 class Chooser:
-    """Prompts, answers and training batches for label tasks, with the boundary between prompt and answer where the engine has it."""
+    """Prompts, answers and training batches for label tasks, with the boundary between prompt and answer where the engine has it. Its examples are
+    questions as the engine is asked them: those on a multi task are made by services.trainer.runs.asked."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, labels: LabelSet) -> None:
-        self.tokenizer, self.labels = tokenizer, labels
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, collections: Iterable[str]) -> None:
+        """`collections`: whose label sets its examples are of. Raises ValueError for one that has none here."""
+        self.tokenizer = tokenizer
+        self.tasks: dict[tuple[str, str], Task] = {}
+        for collection in sorted(set(collections)):
+            labels = label_set(collection)
+            if labels.collection != collection:
+                raise ValueError(f"the collection {collection!r} has no label set here: name where your own are by --labels")
+            self.tasks |= {(collection, question.name): question for task in labels.tasks.values() for question in questions(task)}
         self.eos = int(tokenizer.eos_token_id)
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.eos)
         pieces = pieces_of(tokenizer)
-        self.choices = {name: Choices(tokenizer, pieces, task.labels, self.eos) for name, task in labels.tasks.items()}
+        self.choices = {question: Choices(tokenizer, pieces, task.labels, self.eos) for question, task in self.tasks.items()}
 
     def prompt(self, example: Example) -> list[int]:
         """Token ids of the prompt, up to where the answer begins."""
-        messages = label_messages(self.labels.tasks[example.task], example.title, example.text)
+        messages = label_messages(self.tasks[example.question], example.title, example.text)
         encoded: Any = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
         return list(encoded["input_ids"])
 
@@ -52,7 +60,7 @@ class Chooser:
         rows: list[list[int]] = []
         found: list[tuple[int, int, list[int], int]] = []
         for n, example in enumerate(examples):
-            prompt, choices = self.prompt(example), self.choices[example.task]
+            prompt, choices = self.prompt(example), self.choices[example.question]
             answer = (*choices.usual[example.label], self.eos)
             for k, token in enumerate(answer):
                 allowed = choices.allowed(answer[:k])
@@ -102,7 +110,7 @@ class Chooser:
 
     def _answer(self, examples: Sequence[Example], model: Model) -> list[LabelScore]:
         prompts = [self.prompt(example) for example in examples]
-        choices = [self.choices[example.task] for example in examples]
+        choices = [self.choices[example.question] for example in examples]
         spoken: list[tuple[int, ...]] = [() for _ in examples]
         steps: list[list[tuple[list[int], torch.Tensor]]] = [[] for _ in examples]
         inner, lengths = _inner(model), torch.tensor([len(prompt) for prompt in prompts])

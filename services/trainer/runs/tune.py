@@ -45,10 +45,10 @@ def tune(
     model: Any = get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, task_type="CAUSAL_LM", **place)).train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=peak, weight_decay=0.01)
     dice = random.Random(SEED)
-    counts = Counter((e.task, e.label) for e in train)
+    counts = Counter((e.question, e.label) for e in train)
     most = max(counts.values(), default=1)
     # people correct what is often wrong: without this a label with few corrections would be given away to its neighbour with many
-    taught = [(e, (most / counts[e.task, e.label]) ** 0.5) for e in train]
+    taught = [(e, (most / counts[e.question, e.label]) ** 0.5) for e in train]
     kept = min(len(replay), len(train) // 2)
     steps = epochs * -(-(len(taught) + kept) // BATCH)
     step = 0

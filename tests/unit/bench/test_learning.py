@@ -66,9 +66,9 @@ def test_the_headers_of_a_post_are_not_its_text() -> None:
 
 
 def test_the_label_set_is_a_real_one_with_tasks_that_nobody_corrects(news: Convention, tmp_path: Path) -> None:
-    from shared.taxonomy import load
+    from shared.taxonomy import read
 
-    labels = load(news.write(tmp_path))
+    labels = read(news.write(tmp_path))["news"]
     assert list(labels.tasks["page"].labels) == ["lab", "money", "games", "abroad"]
     assert {task.name for task in labels.asked_of("llm")} == {"page", "sentiment", "urgency"}
 

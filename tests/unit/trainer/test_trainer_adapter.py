@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import random
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,19 @@ from typing import Any
 import pytest
 
 from services.trainer.dataset import Example, Snapshot
-from shared.taxonomy import label_set
+from shared.errors import ConfigError
+from shared.events import LabelScore
+from shared.taxonomy import NOTHING, label_set, use
 
 torch = pytest.importorskip("torch")
 TRAIN, HELD_OUT = 8, 4
+
+
+@pytest.fixture(autouse=True)
+def _no_label_sets_of_an_earlier_run():
+    """The program takes a user's own into its process, which here is that of all tests."""
+    yield
+    use(None)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +32,7 @@ def chooser(tiny_base: Path) -> Any:
 
     from services.trainer.runs.choose import Chooser
 
-    return Chooser(AutoTokenizer.from_pretrained(tiny_base), label_set())
+    return Chooser(AutoTokenizer.from_pretrained(tiny_base), ["news", "wellbeing"])
 
 
 def examples(n: int = TRAIN + HELD_OUT) -> list[Example]:
@@ -89,7 +99,7 @@ def test_the_judgement_has_what_the_gate_asks(trained):
         assert {row["incumbent"], row["candidate"]} <= set(tasks["category"].labels)
     assert len(judgement["untouched"]) == HELD_OUT * 2  # sentiment and urgency of the held-out texts; risk is a rule's
     known = {*tasks["sentiment"].labels, *tasks["urgency"].labels}
-    assert all({before, after} <= known for before, after in judgement["untouched"])
+    assert all({before, after} <= known and collection == "news" for before, after, collection in judgement["untouched"])
     assert judgement["probes"] and len(judgement["probes"]) <= 16
     for probe in judgement["probes"]:
         assert {probe["answer"], probe["base_answer"]} <= set(tasks["category"].labels)
@@ -143,14 +153,83 @@ def test_a_candidate_is_judged_by_the_answers_it_gave_when_it_was_trained(traine
 
 def test_another_label_set_is_named_by_a_file(tiny_base, tmp_path):
     labels = tmp_path / "desk.yaml"
-    labels.write_text("collection: desk\ntasks:\n  shelf: {meaning: where it lies, labels: {desk-a: '', desk-ab: '', rest: ''}}\n")
-    made = [e.model_copy(update={"task": "shelf", "label": ("desk-a", "desk-ab", "rest")[i % 3]}) for i, e in enumerate(examples())]
+    labels.write_text("label_sets: {desk: {tasks: {shelf: {meaning: where it lies, labels: {desk-a: '', desk-ab: '', rest: ''}}}}}\n")
+    shelf = {"task": "shelf", "collection": "desk"}
+    made = [e.model_copy(update={**shelf, "label": ("desk-a", "desk-ab", "rest")[i % 3]}) for i, e in enumerate(examples())]
     judgement = run(tmp_path / "run", tiny_base, whole().model_copy(update={"examples": made}), "--labels", str(labels))
     assert {row["candidate"] for row in judgement["held_out"]} <= {"desk-a", "desk-ab", "rest"}
     assert judgement["untouched"] == []  # it has no other task
-    labels.write_text("collection: desk\ntasks: {shelf: {meaning: '', labels: {one: ''}}}\n")
-    with pytest.raises(ValueError, match=r"(?s)desk\.yaml.*at least two labels"):
+    with pytest.raises(ValueError, match="'desk' has no label set here"):
+        run(tmp_path / "run", tiny_base, whole().model_copy(update={"examples": made}))
+    labels.write_text("label_sets: {desk: {tasks: {shelf: {meaning: '', labels: {one: ''}}}}}\n")
+    with pytest.raises(ConfigError, match=r"(?s)desk\.yaml.*at least two labels"):
         run(tmp_path / "run", tiny_base, whole(), "--labels", str(labels))
+
+
+def test_one_adapter_learns_from_all_label_sets(tiny_base, tmp_path):
+    news, labels = examples(), ("positive", "negative", "neutral")
+    messages = {"task": "sentiment", "collection": "wellbeing"}
+    more = [e.model_copy(update={**messages, "label": labels[i % 3], "feedback_id": f"w{i}"}) for i, e in enumerate(news)]
+    judgement = run(tmp_path, tiny_base, whole().model_copy(update={"examples": [*news, *more]}))
+    assert judgement["training_examples"] == 2 * TRAIN
+    assert [(row["collection"], row["task"]) for row in judgement["held_out"]] == [("news", "category")] * HELD_OUT + [
+        ("wellbeing", "sentiment")
+    ] * HELD_OUT
+    kept = {name: {label for *both, of in judgement["untouched"] if of == name for label in both} for name in ("news", "wellbeing")}
+    tasks = {name: label_set(name).tasks for name in kept}
+    assert kept["news"] <= {*tasks["news"]["sentiment"].labels, *tasks["news"]["urgency"].labels}
+    assert kept["wellbeing"] <= {label for task in ("emotion", "stress", "risk") for label in tasks["wellbeing"][task].labels}
+    assert len(judgement["untouched"]) == HELD_OUT * 2 + HELD_OUT * 3
+    assert {(probe["collection"], probe["task"]) for probe in judgement["probes"]} <= {("news", "category"), ("wellbeing", "sentiment")}
+
+
+TOPICS = "label_sets: {desk: {tasks: {topics: {meaning: m, kind: multi, threshold: 0.4, labels: {pay: wages, food: meals, air: ''}}}}}\n"
+
+
+def test_of_a_multi_task_each_label_is_taught_and_judged_together(tiny_base, tmp_path):
+    (tmp_path / "desk.yaml").write_text(TOPICS)
+    said = {"task": "topics", "collection": "desk"}
+    made = [e.model_copy(update={**said, "label": ("pay, air", NOTHING, "food")[i % 3]}) for i, e in enumerate(examples())]
+    judgement = run(tmp_path / "run", tiny_base, whole().model_copy(update={"examples": made}), "--labels", str(tmp_path / "desk.yaml"))
+    assert (judgement["training_examples"], [row["gold"] for row in judgement["held_out"]]) == (TRAIN, ["food", "pay,air", NOTHING, "food"])
+    assert {row["task"] for row in judgement["held_out"]} == {"topics"}
+    assert {name for row in judgement["held_out"] for name in row["candidate"].split(",")} <= {"pay", "food", "air", NOTHING}
+    assert {probe["answer"] for probe in judgement["probes"]} <= {"pay", "food", "air"}  # the likeliest, as the engine is asked
+
+
+def test_the_questions_of_a_multi_task_are_those_of_use(tmp_path):
+    from services.trainer.runs.asked import asked, gold, heard
+
+    (tmp_path / "desk.yaml").write_text(TOPICS)
+    use(tmp_path / "desk.yaml")
+    one = examples()[0].model_copy(update={"task": "topics", "collection": "desk", "label": "air,pay"})
+    questions = asked([one])
+    assert [(q.task, q.label) for q in questions] == [("topics: pay, wages", "yes"), ("topics: food, meals", "no"), ("topics: air, ", "yes")]
+    assert gold(one) == "pay,air" and {q.label for q in asked([one.model_copy(update={"label": ""})])} == {""}
+    answers = [LabelScore(label="yes", probability=0.9), LabelScore(label="no", probability=0.55), LabelScore(label="no", probability=0.8)]
+    said = heard(one, dict(zip(questions, answers, strict=True)))
+    assert (said.label, said.known, said.probability) == ("pay,food", "pay", 0.9)  # food holds with 0.45 of at least 0.4
+    lone = examples()[0]
+    assert asked([lone]) == [lone] and heard(lone, {lone: answers[0]}).label == "yes"
+
+
+def test_a_label_set_with_few_corrections_is_drawn_as_often_as_one_with_many():
+    from services.trainer.runs.train_adapter import _drawn
+
+    few = [e.model_copy(update={"task": "sentiment", "collection": "wellbeing"}) for e in examples(3)]
+    drawn = _drawn([*examples(), *few], 8, random.Random(1))
+    assert [sum(e.collection == name for e in drawn) for name in ("news", "wellbeing")] == [5, 3] and len(set(drawn)) == 8
+    assert _drawn(examples(), 5, random.Random(1)) == random.Random(1).sample(examples(), 5)
+    assert _drawn([], 5, random.Random(1)) == []
+
+
+def test_a_multi_task_counts_as_its_labels_where_questions_are_dear(tmp_path):
+    from services.trainer.runs.train_adapter import _within
+
+    (tmp_path / "desk.yaml").write_text(TOPICS)
+    use(tmp_path / "desk.yaml")
+    topics = [e.model_copy(update={"task": "topics", "collection": "desk", "label": ""}) for e in examples(4)]
+    assert _within(topics, 7) == topics[:2] and _within(examples(4), 7) == examples(4)
 
 
 def test_it_says_what_each_phase_took(trained):
@@ -164,8 +243,16 @@ def test_a_text_corrected_in_two_tasks_is_not_kept_as_it_was(chooser):
 
     one, two = examples()[0], examples()[0].model_copy(update={"task": "sentiment", "label": "negative", "feedback_id": "b"})
     both = whole().model_copy(update={"examples": [one, two]})
-    assert {e.task for e in _other_tasks([one, two], both, label_set())} == {"urgency"}
-    assert [e.task for e in _other_tasks([one], whole(), label_set())] == ["sentiment", "urgency"]
+    assert {e.task for e in _other_tasks([one, two], both)} == {"urgency"}
+    assert [e.task for e in _other_tasks([one], whole())] == ["sentiment", "urgency"]
+
+
+def test_a_text_is_kept_under_the_tasks_of_its_own_label_set():
+    from services.trainer.runs.train_adapter import _other_tasks
+
+    one = examples()[0].model_copy(update={"task": "sentiment", "collection": "wellbeing"})
+    both = whole().model_copy(update={"examples": [*examples(), one]})
+    assert [e.question for e in _other_tasks([one], both)] == [("wellbeing", task) for task in ("emotion", "stress", "risk")]
 
 
 def test_only_the_choices_within_the_answer_are_learned(chooser):
@@ -177,7 +264,7 @@ def test_only_the_choices_within_the_answer_are_learned(chooser):
     batch = chooser.batch(rows)
     assert set(batch.rows.tolist()) == set(range(len(rows)))
     for row, example in enumerate(rows):
-        prompt, choices = chooser.prompt(example), chooser.choices[example.task]
+        prompt, choices = chooser.prompt(example), chooser.choices[example.question]
         answer = [*chooser.tokenizer(example.label, add_special_tokens=False)["input_ids"], chooser.eos]
         assert batch.ids[row][: len(prompt) + len(answer)].tolist() == prompt + answer  # the boundary is where the engine begins to write
         assert set(batch.ids[row][len(prompt) + len(answer) :].tolist()) <= {chooser.pad}
@@ -201,8 +288,8 @@ def test_the_loss_is_the_answers_share_among_what_the_grammar_lets_through(choos
         losses = chooser.losses(model, hidden, batch)
     for example, loss in zip(asked, losses, strict=True):
         prompt, spoken, expected = chooser.prompt(example), (), 0.0
-        for token in chooser.choices["category"].usual[example.label]:
-            allowed = chooser.choices["category"].allowed(spoken)
+        for token in chooser.choices["news", "category"].usual[example.label]:
+            allowed = chooser.choices["news", "category"].allowed(spoken)
             with torch.no_grad():
                 logits = model(torch.tensor([[*prompt, *spoken]])).logits[0, -1, allowed]
             expected -= float(logits.log_softmax(-1)[allowed.index(token)])

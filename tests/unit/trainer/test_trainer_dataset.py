@@ -1,10 +1,14 @@
 """What still holds of the feedback, and how it is split."""
 
+import json
 import random
+from datetime import UTC, datetime
 
 import pytest
 
-from services.trainer.dataset import NEAR, Snapshot, effective, jaccard, snapshot
+from services.trainer.dataset import NEAR, Snapshot, effective, jaccard, lowers, snapshot, teachable
+from shared.events import Decision, DocumentClassified, LabelScore, SourceRef
+from shared.taxonomy import use
 
 WORDS = [f"word{n}" for n in range(400)]
 
@@ -12,6 +16,22 @@ WORDS = [f"word{n}" for n in range(400)]
 def distinct(n: int) -> str:
     """A title that shares hardly a word with another's."""
     return " ".join(random.Random(n).sample(WORDS, 12))
+
+
+@pytest.fixture
+def judged_as():
+    """judged_as(task, decided, llm, p): a classified document, as the page shows it: the decision, and what the language model alone had said."""
+    at = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+    def make(task: str, decided: str, llm: str, p: float = 0.8) -> DocumentClassified:
+        return DocumentClassified(
+            id="d", version="v", source=SourceRef(id="s", kind="feed"), title="a", text="b", published_at=at, received_at=at, story="st",
+            verdict={task: LabelScore(label=llm, probability=p, probabilities={llm: p})},
+            decision={task: Decision(label=decided, probability=0.9, by="neural", reasons=[])},
+            stage="final", rules="r", as_of=at, classified_at=at,
+        )  # fmt: skip
+
+    return make
 
 
 def split(items, share=0.3) -> Snapshot:
@@ -48,9 +68,70 @@ def test_one_text_may_be_corrected_in_two_tasks(said):
     assert len(effective(items)) == 2
 
 
-def test_safety_tasks_ratings_and_empty_texts_are_not_taught(said):
-    items = [said("1", "help me", "high", task="risk"), said("2", "x", kind="rating"), said("3", "", text=""), said("4", "x", "", kind="correction")]
-    assert effective(items, safety_tasks=["risk"]) == []
+def test_ratings_and_empty_texts_are_not_taught(said):
+    assert effective([said("2", "x", kind="rating"), said("3", "", text=""), said("4", "x", "", kind="correction")]) == []
+
+
+def test_one_text_may_be_read_by_two_label_sets(said):
+    items = [said("1", "so glad", "positive", task="sentiment", collection=name, minute=n) for n, name in enumerate(("news", "science", "wellbeing"))]
+    items = [item.model_copy(update={"id": str(n)}) for n, item in enumerate(items)]
+    assert [item.id for item in effective(items)] == ["1", "2"]  # "science" has no label set of its own: the news' is its, and the newer word stands
+
+
+def test_what_the_model_is_not_asked_and_tasks_of_safety_are_not_taught(said):
+    asked = [("category", "economy", "news"), ("sentiment", "neutral", "wellbeing"), ("emotion", "self_harm_low", "wellbeing")]
+    assert all(teachable(said("1", "a", label, task=task, collection=name)) for task, label, name in asked)
+    never = [
+        ("risk", "high", "news"),
+        ("risk", "high", "wellbeing"),
+        ("category", "gossip", "news"),
+        ("mood", "x", "news"),
+        ("sentiment", "neutral", "A b"),
+    ]
+    assert not any(teachable(said("1", "a", label, task=task, collection=name)) for task, label, name in never)
+
+
+def test_a_correction_that_takes_a_safety_label_back_is_known(said):
+    def of(correct, incorrect="", **more):
+        return lowers(said("1", "a", correct, incorrect=incorrect, task="emotion", collection="wellbeing", **more))
+
+    assert of("sadness", "self_harm_high") and of("self_harm_low", "self_harm_high")
+    assert not of("self_harm_high", "self_harm_low") and not of("self_harm_low", "sadness") and not of("fear", "sadness")
+    assert of("sadness") and not of("sadness", kind="confirmation")  # where nothing tells what had been said it may be one
+    assert not lowers(said("1", "a", "neutral", task="sentiment", collection="wellbeing"))
+
+
+def test_what_the_model_alone_had_said_of_safety_counts_too(said, judged_as):
+    emotion = {"task": "emotion", "collection": "wellbeing"}
+    held = judged_as("emotion", decided="sadness", llm="self_harm_low")
+    assert lowers(said("1", "a", "stress", incorrect="sadness", document=held, **emotion))
+    calm = judged_as("emotion", decided="sadness", llm="fear")
+    assert not lowers(said("1", "a", "stress", incorrect="sadness", document=calm, **emotion))
+
+
+def test_of_several_labels_none_that_is_about_safety_may_go(said, tmp_path, judged_as):
+    (tmp_path / "desk.yaml").write_text(
+        "label_sets: {desk: {tasks: {signs: {meaning: m, kind: multi, safety: [hurt, lost], labels: {hurt: '', lost: '', calm: ''}}}}}"
+    )
+    use(tmp_path / "desk.yaml")
+    try:
+        signs = {"task": "signs", "collection": "desk"}
+        assert lowers(said("1", "a", "hurt", incorrect="hurt, lost", **signs)) and lowers(said("1", "a", "none", incorrect="lost", **signs))
+        assert not lowers(said("1", "a", "hurt,lost", incorrect="lost, calm", **signs))
+        likely, unlikely = (judged_as("signs", decided="calm", llm="lost", p=p) for p in (0.6, 0.4))
+        assert lowers(said("1", "a", "none", document=likely, **signs)) and not lowers(said("1", "a", "none", document=unlikely, **signs))
+        assert teachable(said("1", "a", "hurt,calm", **signs)) and not teachable(said("1", "a", "hurt,joy", **signs))
+    finally:
+        use(None)
+
+
+def test_a_snapshot_of_the_news_alone_is_as_it_was_before_other_label_sets_were_taught(said):
+    whole = split([said("1", "rates rise")])
+    assert "collection" not in whole.model_dump_json()
+    old = json.loads(whole.model_dump_json())
+    assert Snapshot.model_validate(old) == whole and Snapshot.model_validate(old).examples[0].question == ("news", "category")
+    other = split([said("1", "so glad", "positive", task="sentiment", collection="wellbeing")])
+    assert Snapshot.model_validate_json(other.model_dump_json()).examples[0].question == ("wellbeing", "sentiment")
 
 
 def test_a_confirmation_is_an_example_with_nothing_incorrect(said):

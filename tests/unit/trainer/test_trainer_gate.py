@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.trainer.gate import CLASS_FLOOR, Evidence, Judged, bootstrap, judge
+from services.trainer.gate import CLASS_FLOOR, KEPT_ITEMS, Evidence, Judged, Kept, bootstrap, judge
 
 LABELS = ("security", "economy", "science", "sport")
 
@@ -16,7 +16,7 @@ def rows(n: int = 24, *, before: int = 4, after: int = 22) -> list[Judged]:
     return [Judged(g, g if i < before else w, g if i < after else w) for i, (g, w) in enumerate(zip(gold, wrong, strict=True))]
 
 
-GOOD = Evidence(held_out=rows(), untouched=[("neutral", "neutral")] * 9 + [("low", "high")], training_examples=60, probes=12)
+GOOD = Evidence(held_out=rows(), untouched=[Kept("neutral", "neutral")] * 9 + [Kept("low", "high")], training_examples=60, probes=12)
 
 
 def failed(evidence: Evidence) -> list[str]:
@@ -41,7 +41,7 @@ def test_a_better_candidate_passes_and_the_report_has_the_figures():
         ({"held_out": rows(11, before=0, after=11)}, "enough examples"),
         ({"training_examples": 19}, "enough examples"),
         ({"held_out": rows(before=12, after=14)}, "better than what is live"),
-        ({"untouched": [("low", "low")] * 6 + [("low", "high")] * 4}, "the rest stays"),
+        ({"untouched": [Kept("low", "low")] * 6 + [Kept("low", "high")] * 4}, "the rest stays"),
         ({"probes": 0}, "known answers"),
     ],
 )
@@ -110,3 +110,26 @@ def test_two_of_four_items_lost_decide_nothing_and_four_of_eight_do():
     half = [Judged("world", "world", "world"), Judged("world", "world", "culture")]
     assert failed(replace(GOOD, held_out=[*won, *half * 2])) == []
     assert failed(replace(GOOD, held_out=[*won, *half * 4])) == ["no label pays for it"]
+
+
+def test_a_task_of_another_label_set_is_another_though_it_is_called_the_same():
+    """Together the two would pass: neither has its label taken away by most, or its answers all alike."""
+    of_news = [Judged(tone, "mixed", tone, "sentiment") for tone in ("positive", "negative") for _ in range(8)]
+    constant = [Judged("neutral", "mixed", "neutral", "sentiment", "wellbeing")] * 8
+    assert failed(replace(GOOD, held_out=[*of_news, *constant])) == ["answers differ"]
+    assert "of its sentiment (wellbeing) answers are 'neutral'" in judge(replace(GOOD, held_out=[*of_news, *constant])).refused_because
+    paid = [Judged("neutral", "neutral", "positive", "sentiment", "wellbeing")] * 4
+    kept = [Judged("neutral", "neutral", "neutral", "sentiment")] * 12
+    assert failed(replace(GOOD, held_out=[*of_news, *kept, *paid])) == ["no label pays for it", "answers differ"]
+    assert "neutral (wellbeing) falls from 100% to 0% of 4" in judge(replace(GOOD, held_out=[*of_news, *kept, *paid])).refused_because
+
+
+def test_a_label_set_that_is_asked_little_does_not_pay_for_the_rest():
+    news = [Kept("low", "low")] * 80
+    lost = [Kept("none", "high", "wellbeing")] * KEPT_ITEMS
+    assert failed(replace(GOOD, untouched=[*news, *lost])) == ["the rest stays"]
+    assert (
+        f"87% of 92 answers on uncorrected tasks are as before; 0% of {KEPT_ITEMS} of wellbeing"
+        in judge(replace(GOOD, untouched=[*news, *lost])).refused_because
+    )
+    assert failed(replace(GOOD, untouched=[*news, *lost[1:]])) == []  # too few to speak of

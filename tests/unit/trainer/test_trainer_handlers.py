@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.trainer.dataset import Snapshot
 from shared.errors import PermanentError, TransientError
 from shared.events import FeedbackGiven, ModelPublished, TrainingFinished, TrainingRequested
 
@@ -169,10 +170,25 @@ async def test_labels_that_are_gone_and_safety_tasks_are_not_taught(handlers, bu
     assert [item.id for item in handlers.waiting()] == ["4"]
 
 
-async def test_what_another_label_set_means_is_not_taught(handlers, bus, said):
-    messages = said("1", "a", "negative", task="sentiment", collection="wellbeing")
-    await bus.publish(messages, said("2", "b", "negative", task="sentiment", collection="science"), said("3", "c", "negative", task="sentiment"))
-    assert [item.id for item in handlers.waiting()] == ["2", "3"]  # a collection without a label set of its own is read by that of the news
+async def test_corrections_of_all_label_sets_are_taught_each_as_its_own(handlers, bus, store, said):
+    tone = {"task": "sentiment", "correct": "negative"}
+    await bus.publish(said("1", "a", **tone, collection="wellbeing"), said("2", "b", **tone, collection="science"), said("3", "a", **tone))
+    await bus.publish(said("4", "d", "anger", task="emotion"), said("5", "e", **tone, collection="../x"), said("6", "f", collection="wellbeing"))
+    assert [item.id for item in handlers.waiting()] == ["1", "2", "3"]
+    dataset = Snapshot.model_validate_json(store.get((await handlers.ask("now")).manifest))
+    # a collection without a label set of its own is read by that of the news; one text may be read by two
+    assert [(e.feedback_id, e.collection) for e in dataset.examples] == [("1", "wellbeing"), ("2", "news"), ("3", "news")]
+
+
+async def test_what_lowers_a_safety_label_is_not_taught_nor_what_it_takes_the_place_of(handlers, bus, said):
+    harm = {"task": "emotion", "collection": "wellbeing"}
+    await bus.publish(said("1", "a", "self_harm_high", incorrect="sadness", **harm), said("2", "b", "stress", incorrect="anger", **harm))
+    assert [item.id for item in handlers.waiting()] == ["1", "2"]
+    await bus.publish(said("3", "a", "sadness", incorrect="self_harm_high", minute=1, **harm))
+    await bus.publish(
+        said("4", "c", "none", task="risk", incorrect="high", collection="wellbeing"), said("5", "d", "low", task="risk", collection="wellbeing")
+    )
+    assert [item.id for item in handlers.waiting()] == ["2"]
 
 
 async def test_a_retraction_makes_another_run(taught, bus, said):

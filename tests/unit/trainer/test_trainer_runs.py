@@ -118,6 +118,14 @@ async def test_incumbent_and_candidate_are_handed_over_by_path(runs, program, re
     assert missing.finished.outcome == "failed" and "has no models/adapter/" in missing.finished.reason
 
 
+async def test_the_program_gets_the_label_sets_of_the_user(runs, program, request_for, tmp_path):
+    await carry_out(runs, request_for())
+    runs.settings = runs.settings.model_copy(update={"labels": tmp_path / "feedloop.yaml"})
+    await carry_out(runs, request_for("run2"))
+    without, given = (start.split() for start in program.starts())
+    assert "--labels" not in without and given[given.index("--labels") + 1] == str(tmp_path / "feedloop.yaml")
+
+
 def test_a_record_that_never_was_is_named(runs):
     with pytest.raises(PermanentError, match=r"has no published/adapter/abc\.json"):
         runs.record_of("adapter", "abc")

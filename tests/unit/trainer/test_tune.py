@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from services.trainer.dataset import Example
-from shared.taxonomy import label_set
 
 torch = pytest.importorskip("torch")
 RECIPE = {"rank": 4, "epochs": 2, "learning_rate": 1e-3}
@@ -25,7 +24,7 @@ def chooser(tiny_base: Path) -> Any:
 
     from services.trainer.runs.choose import Chooser
 
-    return Chooser(AutoTokenizer.from_pretrained(tiny_base), label_set())
+    return Chooser(AutoTokenizer.from_pretrained(tiny_base), ["news"])
 
 
 @pytest.fixture
