@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,14 @@ class Served:
 
     name: str
     digest: str
+
+
+class Asked(NamedTuple):
+    """How many known answers came back, of how many that were asked; in words which were not asked, and why. A flip to what is loaded asks none."""
+
+    agreed: int = 0
+    of: int = 0
+    left_out: str = ""
 
 
 class Adapters:
@@ -71,16 +80,16 @@ class Adapters:
         """Make the published adapter live, or keep the old one and say why. Raises TransientError where the engine is away: try again later."""
         began = time.monotonic()
         served = self._base if wanted.digest == BASE_DIGEST else Served(name_of(ROLE, wanted.digest), wanted.digest)
-        agreed = 0
+        asked = Asked()
         async with self._change:
             try:
                 if served != self._base and served not in self.loaded:
-                    agreed = await self._bring_up(served, wanted)
+                    asked = await self._bring_up(served, wanted)
             except (PermanentError, ValueError, OSError) as error:  # a damaged manifest or a full disk too
                 metrics.ACTIVATIONS.labels("refused").inc()
                 await self._restore()
                 log.error("adapter.refused", digest=wanted.digest, reason=str(error), serving=self.live.digest)
-                return self._report(wanted, served, "refused", str(error), agreed, began)
+                return self._report(wanted, served, "refused", str(error), Asked(of=len(wanted.probes)), began)
             flipped = self.live
             self.live = served
             if flipped != served:
@@ -91,7 +100,7 @@ class Adapters:
         metrics.LIVE.clear()
         metrics.LIVE.labels(served.digest).set(1)
         log.info("adapter.live", digest=served.digest, name=served.name, previous=flipped.digest)
-        report = self._report(wanted, served, "active", wanted.reason, agreed, began)
+        report = self._report(wanted, served, "active", "; ".join(filter(None, (wanted.reason, asked.left_out))), asked, began)
         await self._retire()
         return report
 
@@ -113,7 +122,7 @@ class Adapters:
             log.error("adapter.lost", digest=self.live.digest, reason=str(error), serving=BASE_DIGEST)
             self.live, self.previous = self._base, None
 
-    async def _bring_up(self, served: Served, wanted: ModelPublished) -> int:
+    async def _bring_up(self, served: Served, wanted: ModelPublished) -> Asked:
         folder = await asyncio.to_thread(self._fetch, wanted)
         await self.engine.load(served.name, str(folder))
         try:
@@ -132,22 +141,29 @@ class Adapters:
         check_adapter(folder, self.max_rank)
         return folder.resolve()
 
-    async def _probe(self, served: Served, probes: list[Probe]) -> int:
-        """Ask the known answers. Raises PermanentError where too few come back, or where base weights seem to speak under the adapter's name."""
+    async def _probe(self, served: Served, probes: list[Probe]) -> Asked:
+        """Ask the known answers, those of label sets, tasks and labels that are not here left out: the trainer may know more than we were given, and a
+        user may have removed a label set since, which must not cost what was learned of the others.
+        Raises PermanentError where too few come back, where none can be asked, or where base weights seem to speak under the adapter's name."""
         if not probes:
             raise PermanentError("it came without known answers, so it can't be told from the base weights")
-        tasks = {(p.collection, p.task): _task_of(p) for p in probes}
-        if strange := sorted(f"{task} of {collection}" for (collection, task), found in tasks.items() if found is None):
-            raise PermanentError(f"its known answers are of tasks that are not asked here: {', '.join(strange)}")
-        asked = [(task, p) for p in probes if (task := tasks[p.collection, p.task])]
-        answers = await asyncio.gather(*(self.enricher.label(task, p.title, p.text, served.name) for task, p in asked))
+        known = [(task, p) for p in probes if (task := _task_of(p))]
+        strange = sorted({f"{p.task} of {p.collection}" for p in probes if not _task_of(p)})
+        if not known:
+            raise PermanentError(f"its known answers are of tasks or labels that are not asked here: {', '.join(strange)}")
+        left_out = ""
+        if strange:
+            left_out = f"{len(probes) - len(known)} of {len(probes)} known answers were not asked: this process does not know {', '.join(strange)}"
+            log.warning("adapter.probes_left_out", name=served.name, reason=left_out)
+        probes = [p for _, p in known]
+        answers = await asyncio.gather(*(self.enricher.label(task, p.title, p.text, served.name) for task, p in known))
         agreed = sum(answer.label == probe.answer for answer, probe in zip(answers, probes, strict=True))
         telling = [(answer.label, probe) for answer, probe in zip(answers, probes, strict=True) if probe.answer != probe.base_answer]
         if telling and sum(label == probe.base_answer for label, probe in telling) > len(telling) / 2:
             raise PermanentError(f"the engine answers as the base weights do under the name {served.name}: the adapter is not applied")
         if agreed < AGREE * len(probes):
             raise PermanentError(f"only {agreed} of {len(probes)} known answers came back from the engine (at least {AGREE:.0%} must)")
-        return agreed
+        return Asked(agreed, len(probes), left_out)
 
     async def _retire(self) -> None:
         """Unload all but the live and the previous adapter, once nobody uses them any more."""
@@ -167,7 +183,7 @@ class Adapters:
     def _unused(self, name: str) -> bool:
         return self._in_flight[name] == 0
 
-    def _report(self, wanted: ModelPublished, served: Served, outcome: str, reason: str, agreed: int, began: float) -> ModelActivated:
+    def _report(self, wanted: ModelPublished, served: Served, outcome: str, reason: str, asked: Asked, began: float) -> ModelActivated:
         return ModelActivated(
             replica=self.replica,
             role=wanted.role,
@@ -176,20 +192,21 @@ class Adapters:
             outcome=outcome,
             reason=reason,
             serving=self.live.digest,
-            probes_agreed=agreed,
-            probes=0 if outcome == "active" and not agreed else len(wanted.probes),  # a flip back to what is loaded asks nothing
+            probes_agreed=asked.agreed,
+            probes=asked.of,
             seconds=round(time.monotonic() - began, 3),
             at=self.clock(),
         )
 
 
 def _task_of(probe: Probe) -> Task | None:
-    """The task that it is an answer to; None where this process does not have it: the trainer may know label sets that were not given to us."""
+    """The task that it is an answer to; None where this process does not have the label set, the task, or the label."""
     try:
         labels = label_set(probe.collection)
     except ValueError:
         return None  # no name of a collection
-    return labels.tasks.get(probe.task) if labels.collection == probe.collection else None
+    task = labels.tasks.get(probe.task) if labels.collection == probe.collection else None
+    return task if task and probe.answer in task.labels else None
 
 
 def check_adapter(folder: Path, max_rank: int) -> None:

@@ -104,6 +104,26 @@ async def test_a_known_answer_is_asked_by_its_own_label_set(adapters, publish, f
     assert sorted(map(len, options)) == [3, 3, 8] and "self_harm_high" in max(options, key=len)
 
 
+async def test_known_answers_of_a_label_set_that_was_removed_are_left_out_and_it_is_said(adapters, publish, fake):
+    gone = [
+        Probe(task="shelf", title="t", text="x", answer="a", base_answer="b", collection="desk"),
+        Probe(task="horoscope", title="t", text="x", answer="a", base_answer="b"),
+        Probe(task="category", title="t", text="x", answer="gossip", base_answer="politics"),
+    ]
+    kept = [Probe(task="category", title=f"t{n}", text="x", answer="economy", base_answer="politics") for n in range(2)]
+    wanted = publish(1, probes=[*gone, *kept], reason="asked for")
+    report = await adapters.activate(wanted)
+    assert (report.outcome, report.serving, report.probes_agreed, report.probes) == ("active", wanted.digest, 2, 2)
+    assert (
+        report.reason
+        == "asked for; 3 of 5 known answers were not asked: this process does not know category of news, horoscope of news, shelf of desk"
+    )
+    again = await adapters.activate(publish(2))
+    flip = await adapters.activate(wanted)  # it is loaded: nothing is asked
+    assert (again.probes, flip.probes, flip.reason) == (4, 0, "asked for")
+    assert (await adapters.activate(publish(3, speaks="politics", probes=[*gone, *kept]))).outcome == "refused"  # what is left still has to come back
+
+
 async def test_a_damaged_manifest_is_refused(adapters, publish, registry):
     broken = publish(1)
     registry.store.write(f"models/adapter/{broken.digest}/manifest.json", b"{")
