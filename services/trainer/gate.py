@@ -7,7 +7,7 @@ of the difference must lie above zero, so that luck on a few items publishes not
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.trainer.dataset import NEWS
@@ -19,7 +19,9 @@ RESAMPLES = 2000
 CLASS_FLOOR = 0.34  # how much of a label's recall may be lost against the incumbent
 FEW_FLOOR, FEW_ITEMS = 0.7, 4  # the same for labels of so few held-out items, where one item more or less would decide
 FLOOR_ITEMS = 3
+SET_FLOOR, SET_ITEMS = 0.1, 2  # a label set loses where more than this share of its held-out items, and so many at least, are wrong that were right
 ONE_LABEL = 0.7  # share of the answers that one label may take, unless it has that share of the truth too
+SPARE, SPARE_ITEMS = 0.2, 1.5  # by how much more than its share of the truth; of few items one more or less decides nothing
 CONSTANT_ITEMS = 8  # from so many held-out items of a task on, one answer to all of them is refused even where it is always right
 KEEPS = 0.7  # share of answers on the tasks nobody corrected that must stay what they were
 KEPT_ITEMS = 12  # from so many such answers of a label set on they are judged by themselves too
@@ -51,7 +53,8 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gate judges by. `untouched`: answers on tasks without corrections; `training_examples`: what was trained on."""
+    """What the gate judges by. `untouched`: answers on tasks without corrections; `training_examples`: what was trained on; `taught`: label set -> how
+    many of these are its own."""
 
     held_out: list[Judged]
     untouched: list[Kept]
@@ -60,6 +63,7 @@ class Evidence:
     offered: bool = False
     probes: int = 0
     incumbent_digest: str = "base"
+    taught: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def judge(evidence: Evidence, least_held_out: int = 12, least_training: int = 20
         _enough(evidence, least_held_out, least_training),
         _better(rows, *_accuracies(rows), seed),
         _floors(rows),
+        _sets(rows, evidence.taught),
         _diverse(rows),
         _keeps(evidence.untouched),
         GateCheck(name="known answers", passed=evidence.probes > 0, detail=f"{evidence.probes} answers recorded for the engine to repeat"),
@@ -172,17 +177,39 @@ def _difference(row: Judged) -> int:
 
 
 def _floors(rows: list[Judged]) -> GateCheck:
-    """No label may pay for the others."""
+    """No label may pay for the others; of a multi task each by itself, whatever it was said with."""
     lost = []
-    for question, label in sorted({(row.question, row.gold) for row in rows}):
-        of_label = [row for row in rows if (row.question, row.gold) == (question, label)]
+    for question, label in sorted({(row.question, label) for row in rows for label in _labels(row.gold)}):
+        of_label = [row for row in rows if row.question == question and label in _labels(row.gold)]
         if len(of_label) < FLOOR_ITEMS:
             continue
-        before = sum(row.incumbent == label for row in of_label) / len(of_label)
-        after = sum(row.candidate == label for row in of_label) / len(of_label)
+        before = sum(label in _labels(row.incumbent) for row in of_label) / len(of_label)
+        after = sum(label in _labels(row.candidate) for row in of_label) / len(of_label)
         if before - after > (FEW_FLOOR if len(of_label) <= FEW_ITEMS else CLASS_FLOOR):
             lost.append(f"{label}{_of(question[0])} falls from {before:.0%} to {after:.0%} of {len(of_label)}")
     return GateCheck(name="no label pays for it", passed=not lost, detail="; ".join(lost) or "every label keeps its recall")
+
+
+def _labels(answer: str) -> list[str]:
+    """The labels that an answer names: no name of a label holds a comma."""
+    return answer.split(",")
+
+
+def _sets(rows: list[Judged], taught: Mapping[str, int]) -> GateCheck:
+    """No label set may pay for the others: one that has few corrections moves the whole but little, and none of its labels may have enough for a floor.
+    The figures of each are told, and of which nothing could be asked."""
+    told, lost = [], []
+    for collection in sorted({row.collection for row in rows} | set(taught)):
+        of_set = [row for row in rows if row.collection == collection]
+        if not of_set:
+            told.append(f"{collection}: {taught[collection]} taught and none held out, so it was not judged")
+            continue
+        before, after = _accuracies(of_set)
+        told.append(f"{collection} {before:.0%} before, {after:.0%} after, of {len(of_set)}")
+        fall = -sum(map(_difference, of_set))
+        if fall >= SET_ITEMS and fall > SET_FLOOR * len(of_set):
+            lost.append(f"{collection} falls from {before:.0%} to {after:.0%} of {len(of_set)}")
+    return GateCheck(name="no label set pays for it", passed=not lost, detail="; ".join(lost or told) or "nothing to judge by")
 
 
 def _diverse(rows: list[Judged]) -> GateCheck:
@@ -194,7 +221,8 @@ def _diverse(rows: list[Judged]) -> GateCheck:
         gold = sum(row.gold == label for row in of_task) / len(of_task)
         share = count / len(of_task)
         constant = share == 1 and len(of_task) >= CONSTANT_ITEMS  # such a held-out part can't tell a model from a constant
-        if constant or (share > max(ONE_LABEL, gold + 0.2) and len(of_task) >= FLOOR_ITEMS):
+        spare = max(SPARE, SPARE_ITEMS / len(of_task))
+        if constant or (share > max(ONE_LABEL, gold + spare) and len(of_task) >= FLOOR_ITEMS):
             worst = f"{share:.0%} of its {question[1]}{_of(question[0])} answers are {label!r}"
     return GateCheck(name="answers differ", passed=not worst and bool(rows), detail=worst or "no one label takes over")
 

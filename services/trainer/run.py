@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -91,7 +91,7 @@ class Runs:
         try:
             judgement, snapshot = await self._subprocess(request, incumbent, progress)
             await progress(TrainingProgressed(run_id=request.run_id, phase="publishing", at=self.clock()))
-            report = self._judge(judgement, request, incumbent)
+            report = self._judge(judgement, snapshot, request, incumbent)
             result = self._publish(request, snapshot, report, judgement, incumbent) if report.passed else self._refused(request, report)
         except (PermanentError, ValidationError, OSError, ValueError, KeyError, TypeError) as error:
             log.error("run.failed", run_id=request.run_id, reason=str(error))
@@ -164,7 +164,7 @@ class Runs:
         if code:
             raise PermanentError(f"the run ended with {code}: {' | '.join(last_words)[-400:]}")
 
-    def _judge(self, judgement: dict[str, Any], request: TrainingRequested, incumbent: str) -> GateReport:
+    def _judge(self, judgement: dict[str, Any], snapshot: Snapshot, request: TrainingRequested, incumbent: str) -> GateReport:
         collection = collection_of(request.role) if is_head(request.role) else NEWS
         held_out = [
             Judged(row["gold"], row["incumbent"], row["candidate"], row["task"], row.get("collection", collection)) for row in judgement["held_out"]
@@ -183,6 +183,7 @@ class Runs:
             offered=bool(request.candidate_uri),
             probes=len(judgement["probes"]),
             incumbent_digest=incumbent,
+            taught={} if request.candidate_uri else Counter(example.collection for example in snapshot.part("train")),
         )
         return judge(evidence, self.settings.least_held_out)
 

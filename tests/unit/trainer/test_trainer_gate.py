@@ -31,7 +31,7 @@ def test_a_better_candidate_passes_and_the_report_has_the_figures():
     report = judge(GOOD)
     assert report.passed and report.refused_because == ""
     assert (report.held_out, report.accuracy_incumbent, report.accuracy_candidate) == (24, round(4 / 24, 4), round(22 / 24, 4))
-    assert len(report.checks) == 7
+    assert len(report.checks) == 8
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_task_of_another_label_set_is_another_though_it_is_called_the_same():
     assert "of its sentiment (wellbeing) answers are 'neutral'" in judge(replace(GOOD, held_out=[*of_news, *constant])).refused_because
     paid = [Judged("neutral", "neutral", "positive", "sentiment", "wellbeing")] * 4
     kept = [Judged("neutral", "neutral", "neutral", "sentiment")] * 12
-    assert failed(replace(GOOD, held_out=[*of_news, *kept, *paid])) == ["no label pays for it", "answers differ"]
+    assert failed(replace(GOOD, held_out=[*of_news, *kept, *paid])) == ["no label pays for it", "no label set pays for it", "answers differ"]
     assert "neutral (wellbeing) falls from 100% to 0% of 4" in judge(replace(GOOD, held_out=[*of_news, *kept, *paid])).refused_because
 
 
@@ -133,3 +133,40 @@ def test_a_label_set_that_is_asked_little_does_not_pay_for_the_rest():
         in judge(replace(GOOD, untouched=[*news, *lost])).refused_because
     )
     assert failed(replace(GOOD, untouched=[*news, *lost[1:]])) == []  # too few to speak of
+
+
+def of_desk(n: int, lost: int) -> list[Judged]:
+    """Of so many labels one item each, too few for a label's floor; the first are lost."""
+    return [Judged(f"label{i}", f"label{i}", f"label{(i + 1) % n}" if i < lost else f"label{i}", "shelf", "desk") for i in range(n)]
+
+
+def test_a_label_set_with_few_corrections_does_not_pay_for_the_gains_of_another():
+    gains = rows(60, before=4, after=58)
+    report = judge(replace(GOOD, held_out=[*gains, *of_desk(5, 2)]))
+    assert [check.name for check in report.checks if not check.passed] == ["no label set pays for it"]
+    assert report.refused_because == "no label set pays for it: desk falls from 100% to 60% of 5"
+    assert failed(replace(GOOD, held_out=[*gains, *of_desk(5, 1)])) == []  # one item decides nothing
+    assert failed(replace(GOOD, held_out=[*gains, *of_desk(30, 3)])) == []
+    assert failed(replace(GOOD, held_out=[*gains, *of_desk(30, 4)])) == ["no label set pays for it"]
+
+
+def test_the_report_tells_how_each_label_set_fares_and_of_which_nothing_was_asked():
+    report = judge(replace(GOOD, held_out=[*rows(), *of_desk(5, 0)], taught={"news": 50, "desk": 9, "wellbeing": 3}))
+    [told] = [check.detail for check in report.checks if check.name == "no label set pays for it"]
+    assert (
+        told == "desk 100% before, 100% after, of 5; news 17% before, 92% after, of 24; wellbeing: 3 taught and none held out, so it was not judged"
+    )
+    assert report.passed
+
+
+def test_a_label_of_a_multi_task_is_kept_whatever_it_was_said_with():
+    others = [f"with{i}" for i in range(6)]
+    lost = [Judged(f"pay,{other}", f"pay,{other}", other, "topics", "desk") for other in others]
+    assert "pay (desk) falls from 100% to 0% of 6" in judge(replace(GOOD, held_out=[*rows(60, before=4, after=58), *lost])).refused_because
+
+
+def test_of_three_answers_that_are_alike_one_that_differs_in_truth_decides_nothing():
+    tone = [Judged(gold, "neutral", "negative", "sentiment", "wellbeing") for gold in ("negative", "negative", "positive")]
+    assert failed(replace(GOOD, held_out=[*rows(), *tone])) == []
+    two = [Judged(gold, "neutral", "negative", "sentiment", "wellbeing") for gold in ("negative", "negative", "positive", "positive")]
+    assert failed(replace(GOOD, held_out=[*rows(), *two])) == ["answers differ"]
