@@ -79,9 +79,8 @@ def lowers(item: FeedbackGiven) -> bool:
     if not task.safety_labels:
         return False
     said, after = _said_before(item, task), task.chosen(item.correct)
-    if said is None:
-        return True  # who knows what it takes back
-    before = {label for label in said if task.severity(label)}
+    # where nothing tells what it takes back it may be the worst; the gravest label takes nothing back, whatever was said
+    before = {label for label in (task.safety_labels if said is None else said) if task.severity(label)}
     if task.kind == "multi":
         return not before <= set(after)
     return max(map(task.severity, before), default=0) > max(map(task.severity, after), default=0)

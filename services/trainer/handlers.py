@@ -174,10 +174,9 @@ class Handlers:
         return request
 
     def _effective(self) -> list[FeedbackGiven]:
-        """What still holds, of all label sets, and may be taught. What lowers a safety label is left out last: it still takes the place of what had been
-        said of the same text before."""
-        holds = effective(f for f in list(self.feedback.values()) if f.kind == "retraction" or teachable(f))
-        return [item for item in holds if not lowers(item)]
+        """What still holds, of all label sets, and may be taught. What may not is left out last: it still takes the place of what had been said of the
+        same text before."""
+        return [item for item in effective(list(self.feedback.values())) if teachable(item) and not lowers(item)]
 
     def _snapshot(self, role: str = ADAPTER) -> Snapshot:
         """Of a head all is held out: it comes trained, on other texts."""

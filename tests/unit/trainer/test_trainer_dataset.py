@@ -98,6 +98,7 @@ def test_a_correction_that_takes_a_safety_label_back_is_known(said):
     assert of("sadness", "self_harm_high") and of("self_harm_low", "self_harm_high")
     assert not of("self_harm_high", "self_harm_low") and not of("self_harm_low", "sadness") and not of("fear", "sadness")
     assert of("sadness") and not of("sadness", kind="confirmation")  # where nothing tells what had been said it may be one
+    assert not of("self_harm_high")  # nothing is graver, whatever had been said
     assert not lowers(said("1", "a", "neutral", task="sentiment", collection="wellbeing"))
 
 
@@ -118,6 +119,7 @@ def test_of_several_labels_none_that_is_about_safety_may_go(said, tmp_path, judg
         signs = {"task": "signs", "collection": "desk"}
         assert lowers(said("1", "a", "hurt", incorrect="hurt, lost", **signs)) and lowers(said("1", "a", "none", incorrect="lost", **signs))
         assert not lowers(said("1", "a", "hurt,lost", incorrect="lost, calm", **signs))
+        assert lowers(said("1", "a", "hurt", **signs)) and not lowers(said("1", "a", "hurt,lost", **signs))
         likely, unlikely = (judged_as("signs", decided="calm", llm="lost", p=p) for p in (0.6, 0.4))
         assert lowers(said("1", "a", "none", document=likely, **signs)) and not lowers(said("1", "a", "none", document=unlikely, **signs))
         assert teachable(said("1", "a", "hurt,calm", **signs)) and not teachable(said("1", "a", "hurt,joy", **signs))

@@ -191,6 +191,12 @@ async def test_what_lowers_a_safety_label_is_not_taught_nor_what_it_takes_the_pl
     assert [item.id for item in handlers.waiting()] == ["2"]
 
 
+async def test_a_word_that_is_not_taught_still_takes_the_place_of_the_one_before(handlers, bus, said, tmp_path):
+    """The newest word was of a label that the set has no more: the person did not go back to the older one."""
+    await bus.publish(said("1", "a", "economy"), said("2", "a", "gossip", minute=1), said("3", "b", "economy"))
+    assert [item.id for item in handlers.waiting()] == ["3"]
+
+
 async def test_a_retraction_makes_another_run(taught, bus, said):
     first = await taught.ask("one")
     await bus.publish(said("r", kind="retraction", retracts="2", minute=20))
