@@ -16,11 +16,12 @@ from shared.taxonomy import NOTHING, Task, label_set
 @dataclass(frozen=True)
 class Heard:
     """An answer. `label`: as a person writes it, of a multi task the labels that hold, between commas, or `none`. `known`: as the engine is asked for a
-    known answer, of a multi task the likeliest label. `probability`: of `known`."""
+    known answer, of a multi task the likeliest label. `sure`: its probability; of a multi task by how much it is likelier than the next, because of two
+    labels that hardly hold, or both do, the engine may well name the other."""
 
     label: str
     known: str
-    probability: float
+    sure: float
 
 
 def asked(examples: Iterable[Example]) -> list[Example]:
@@ -39,8 +40,8 @@ def heard(example: Example, answers: Mapping[Example, LabelScore]) -> Heard:
     if task.kind != "multi":
         return Heard(scores[0].label, scores[0].label, scores[0].probability)
     holds = {label: s.probability if s.label == YES else 1 - s.probability for label, s in zip(task.labels, scores, strict=True)}
-    likeliest = max(holds, key=lambda label: holds[label])
-    return Heard(",".join(label for label, p in holds.items() if p >= task.threshold) or NOTHING, likeliest, holds[likeliest])
+    first, second = sorted(holds, key=lambda label: -holds[label])[:2]
+    return Heard(",".join(label for label, p in holds.items() if p >= task.threshold) or NOTHING, first, holds[first] - holds[second])
 
 
 def _questions(example: Example) -> list[Example]:

@@ -3,8 +3,9 @@
     python -m services.trainer.runs.train_adapter --snapshot snapshot.json --base deploy/model --out run/ [--incumbent DIR] [--candidate DIR]
         [--labels PLACE]
 
-One adapter learns the corrections of all label sets: each example is asked as its own set's task. One linear file. Reads a dataset.Snapshot; writes out/adapter (PEFT, safetensors) and out/judgement.json (answers of base, incumbent and candidate, and
-what each phase took); prints one JSON line per step of progress to standard output. Nothing here knows Kafka.
+One adapter learns the corrections of all label sets: each example is asked as its own set's task. One linear file. Reads a dataset.Snapshot; writes
+out/adapter (PEFT, safetensors) and out/judgement.json (answers of base, incumbent and candidate, and what each phase took); prints one JSON line per
+step of progress to standard output. Nothing here knows Kafka.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from shared.taxonomy import label_set, use
 
 SEED, PROBES, REPLAYED = 20, 16, 24  # REPLAYED: texts whose other tasks are rehearsed
 UNTOUCHED = 96  # at most so many questions on uncorrected tasks are asked of each model: on a laptop's processor asking costs as much as training
+CLOSE = 0.05  # an answer less sure than this is no known answer: the engine computes a little differently
 
 
 def say(phase: str, step: int = 0, steps: int = 0, loss: float | None = None) -> None:
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         chooser = Chooser(tokenizer, {e.collection for e in snapshot.examples})
         # what is asked beside the held-out examples is a sample: on a laptop's processor asking costs as much as training
         dice = random.Random(SEED)
-        replay = asked(_other_tasks(_drawn(train, REPLAYED, dice), snapshot))
+        replay = asked(_within(_other_tasks(_drawn(train, REPLAYED, dice), snapshot), UNTOUCHED))
         pool = [*held_out, *_drawn(train, PROBES, dice)]
         untouched = _within(_drawn(_other_tasks(held_out, snapshot), UNTOUCHED, dice), UNTOUCHED)
         everything = asked([*pool, *untouched])
@@ -100,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         answers = dict(zip(everything, chooser.answers(model, everything), strict=True)) if finite else of_base
     now, by_base, live = ({e: heard(e, said) for e in [*pool, *untouched]} for said in (answers, of_base, of_incumbent))
     # known answers for the engine: those that tell the adapter from the base, the surest first, and a few that they agree on
-    ranked = sorted(pool, key=lambda e: (now[e].known == by_base[e].known, -now[e].probability))
+    ranked = sorted((e for e in pool if now[e].sure >= CLOSE), key=lambda e: (now[e].known == by_base[e].known, -now[e].sure))
     telling = [e for e in ranked if now[e].known != by_base[e].known][: PROBES * 3 // 4]
     agreeing = [e for e in ranked if now[e].known == by_base[e].known][: PROBES - len(telling)]
     judgement = {

@@ -48,7 +48,9 @@ def tune(
     counts = Counter((e.question, e.label) for e in train)
     most = max(counts.values(), default=1)
     # people correct what is often wrong: without this a label with few corrections would be given away to its neighbour with many
-    taught = [(e, (most / counts[e.question, e.label]) ** 0.5) for e in train]
+    # and a correction of a multi task, being a question for each label, would count as many times as one of another task
+    parts = Counter(e.feedback_id for e in train)
+    taught = [(e, (most / counts[e.question, e.label] / parts[e.feedback_id]) ** 0.5) for e in train]
     kept = min(len(replay), len(train) // 2)
     steps = epochs * -(-(len(taught) + kept) // BATCH)
     step = 0

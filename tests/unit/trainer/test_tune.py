@@ -40,6 +40,19 @@ def tuned(base: Any, chooser: Any, progress: Callable[..., None] = lambda *_: No
     return tune(base, chooser, examples(10), [], RECIPE, progress)
 
 
+def test_a_correction_of_a_multi_task_does_not_count_once_a_label(base: Any, chooser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from services.trainer.runs import tune as module
+
+    seen: dict[str, float] = {}
+    real = module.batches
+    monkeypatch.setattr(module, "batches", lambda rows, dice: (seen.update({e.title: w for e, w in rows}), real(rows, dice))[1])
+    one, *parts = examples(5)
+    parts = [e.model_copy(update={"label": "economy", "feedback_id": "multi"}) for e in parts]
+    module.tune(base, chooser, [one, *parts], [], RECIPE, lambda *_: None)
+    assert seen[one.title] == 2.0  # its label is a quarter as frequent
+    assert [seen[e.title] for e in parts] == [0.5] * 4
+
+
 def test_two_halves_make_what_the_whole_makes(base: Any, chooser: Any) -> None:
     from services.trainer.runs.halves import Halves
 
