@@ -76,4 +76,4 @@ class Probe(Record):
     text: str
     answer: str
     base_answer: str = Field(description="what the base weights say; where it differs, base weights under the adapter's name are found out")
-    collection: str = Field(default="news", description="of an adapter: whose label set the task is of; all of a head are of its own collection")
+    collection: str = Field(default="news", description="whose label set the task is of; events of before there was such a field are of the news")

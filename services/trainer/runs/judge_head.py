@@ -52,7 +52,7 @@ def judgement(snapshot: Snapshot, candidate: Path, incumbent: Path | None, encod
         incumbent_says, candidate_says = answer(then, example.task, labels), answer(now, example.task, labels)
         found["held_out"].append({"gold": gold, "incumbent": incumbent_says, "candidate": candidate_says, "task": example.task})
     found["figures"], found["live"] = _figures([offered]), _figures(live)
-    found["probes"] = [probe.model_dump() for probe in probes]
+    found["probes"] = [probe.model_dump() | {"collection": labels.collection} for probe in probes]  # cards do not say it of each
     return found
 
 
