@@ -118,6 +118,23 @@ async def test_incumbent_and_candidate_are_handed_over_by_path(runs, program, re
     assert missing.finished.outcome == "failed" and "has no models/adapter/" in missing.finished.reason
 
 
+async def test_a_label_set_that_was_taught_and_of_which_nothing_is_held_out_is_named(runs, program, judgement, store, said, bus, tmp_path):
+    items = [said(str(n), f"text {n}", "neutral", task="sentiment", collection="wellbeing") for n in range(4)]
+    whole = snapshot(effective(items), role="adapter", base="tiny-base", share=0.0, recipe={"epochs": 1})
+    ref = store.put(whole.model_dump_json().encode(), ".json")
+    program.does(judgement=judgement(), weights=b"weights")
+    asked = {"manifest": ref, "examples": 4, "reason": "asked", "requested_at": bus.clock()}
+    result, _ = await carry_out(runs, TrainingRequested(run_id="run1", **asked))
+    [told] = [check.detail for check in result.finished.report.checks if check.name == "no label set pays for it"]
+    assert "wellbeing: 4 taught and none held out" in told
+    program.does(judgement=judgement(), weights=b"weights")
+    (tmp_path / "offered").mkdir()
+    (tmp_path / "offered" / "adapter_model.safetensors").write_bytes(b"weights")
+    offered = runs.registry.publish(tmp_path / "offered", "candidate", runs.base).digest
+    result, _ = await carry_out(runs, TrainingRequested(run_id="run2", candidate_uri=offered, **asked))
+    assert "taught" not in str(result.finished.report)  # what is offered was made elsewhere
+
+
 async def test_the_program_gets_the_label_sets_of_the_user(runs, program, request_for, tmp_path):
     await carry_out(runs, request_for())
     runs.settings = runs.settings.model_copy(update={"labels": tmp_path / "feedloop.yaml"})
