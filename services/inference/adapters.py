@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -34,10 +34,11 @@ AGREE = 0.9  # share of known answers that must come back; an engine computes a 
 
 @dataclass(frozen=True)
 class Served:
-    """Weights as the engine serves them."""
+    """Weights as the engine serves them. `taught`: the collections of its known answers."""
 
     name: str
     digest: str
+    taught: tuple[str, ...] = field(default=(), compare=False)
 
 
 class Asked(NamedTuple):
@@ -79,7 +80,8 @@ class Adapters:
     async def activate(self, wanted: ModelPublished) -> ModelActivated:
         """Make the published adapter live, or keep the old one and say why. Raises TransientError where the engine is away: try again later."""
         began = time.monotonic()
-        served = self._base if wanted.digest == BASE_DIGEST else Served(name_of(ROLE, wanted.digest), wanted.digest)
+        taught = tuple(sorted({probe.collection for probe in wanted.probes}))
+        served = self._base if wanted.digest == BASE_DIGEST else Served(name_of(ROLE, wanted.digest), wanted.digest, taught)
         asked = Asked()
         async with self._change:
             try:

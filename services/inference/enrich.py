@@ -36,8 +36,8 @@ class Enricher:
     free_summary: bool = False
     weights: int = 0
 
-    async def enrich(self, document: DocumentIngested, name: str, digest: str) -> DocumentEnriched:
-        """The document with the LLM's verdict and metadata, stamped with the adapter (`digest`, served under `name`) that spoke.
+    async def enrich(self, document: DocumentIngested, name: str, digest: str, taught: Sequence[str] = ()) -> DocumentEnriched:
+        """The document with the LLM's verdict and metadata, stamped with the adapter (`digest`, served under `name`, `taught` these collections) that spoke.
 
         Raises TransientError where the engine is away, PermanentError where no part of the text fits or no answer is sound.
         """
@@ -52,7 +52,7 @@ class Enricher:
             **{field: getattr(document, field) for field in DocumentIngested.model_fields},
             metadata=metadata.model_copy(update={field: value for field, value in pinned.items() if value not in (None, [None])}),
             verdict=verdict,
-            model=ModelStamp(base=self.base, adapter=digest, name=name, weights=self.weights),
+            model=ModelStamp(base=self.base, adapter=digest, name=name, weights=self.weights, taught=list(taught)),
             prompt_hash=prompt_hash(*prompts, prompt),
             enriched_at=max(self.clock(), document.received_at),
         )

@@ -32,7 +32,7 @@ class Handlers:
         async with self.adapters.lease() as served:
             try:
                 async with asyncio.timeout(self.document_s):
-                    enriched = await self.enricher.enrich(document, served.name, served.digest)
+                    enriched = await self.enricher.enrich(document, served.name, served.digest, served.taught)
             except TimeoutError as error:
                 raise Paused(f"document {document.id} was not read within {self.document_s:g} s (FEEDLOOP_DOCUMENT_S)") from error
             except UnknownModel:

@@ -172,6 +172,7 @@ async def test_the_wanted_adapter_is_brought_back_after_a_restart_of_the_engine(
     try:
         (enriched,) = await handlers.on_document_ingested(document())  # waits for the adapter
         assert enriched.model.adapter == wanted.digest and enriched.verdict["category"].label == "economy"
+        assert enriched.model.taught == ["news"]  # the collections of its known answers: the classifier weighs by them
         fake.restart()
         async with asyncio.timeout(5):
             while True:
