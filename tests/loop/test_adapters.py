@@ -23,7 +23,7 @@ async def test_a_published_adapter_is_probed_and_goes_live_and_the_previous_is_k
     first, second = world.published(world.adapter(SECURITY)), world.published(world.adapter(SECURITY, fill=0.5))
     report = await activated(world, first)
     assert (report.outcome, report.serving, report.probes_agreed, report.probes) == ("active", first.digest, 4, 4)
-    assert (await world.live())["live"] == {"name": name_of("adapter", first.digest), "digest": first.digest}
+    assert (await world.live())["live"] == {"name": name_of("adapter", first.digest), "digest": first.digest, "taught": ["news"]}
     await activated(world, second)
     state = await world.live()
     assert (state["live"]["digest"], state["previous"]["digest"]) == (second.digest, first.digest)

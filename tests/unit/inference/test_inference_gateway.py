@@ -39,7 +39,7 @@ async def test_the_alias_is_resolved_and_the_answer_names_who_spoke(client, adap
     answer = await client.post("/v1/chat/completions", json={"model": "live", "messages": MESSAGES, "temperature": 0})
     assert answer.status_code == 200 and answer.json()["model"] == "adapter-abc" == fake.asked[0]["model"]
     assert (await client.get("/v1/models")).json()["data"][0]["root"] == "adapter-abc"
-    assert (await client.get("/api/adapters")).json()["live"] == {"name": "adapter-abc", "digest": "abcdef"}
+    assert (await client.get("/api/adapters")).json()["live"] == {"name": "adapter-abc", "digest": "abcdef", "taught": []}
 
 
 @pytest.mark.parametrize(
