@@ -31,7 +31,7 @@ up: setup ## the same, on your own feeds and mailboxes (feedloop.yaml), until Ct
 	@$(PY) -m services up
 
 test: setup ## everything: unit, contract, loop, real Kafka, real vLLM, the page in a browser
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -n 2 --dist loadgroup
 
 check: setup ## lint, types, import rules, deployment files
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check -q . && $(VENV)/bin/mypy --no-error-summary && $(VENV)/bin/lint-imports && $(PY) -m deploy.check

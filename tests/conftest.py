@@ -17,6 +17,14 @@ from shared.topics import create
 from tests.support.services import ServiceProcess
 
 Service = Callable[..., ServiceProcess]
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` runs two workers: one takes all that start real parts, so that there is one engine and never two stacks at a time."""
+    for item in items:
+        if item.path.relative_to(HERE).parts[0] in ("e2e", "kafka"):
+            item.add_marker(pytest.mark.xdist_group("real"))
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
