@@ -18,6 +18,9 @@ from deploy.local.state import State, cache_folder
 from shared.topics import create
 from tests.support.services import ServiceProcess
 
+# One thread for numerics in each worker: threads that share busy cores wait for one another, spinning (a test of half a minute took over five).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 Service = Callable[..., ServiceProcess]
 TOGETHER = ("tests/e2e/", "tests/kafka/")
 

@@ -77,12 +77,12 @@ async def test_nothing_is_lost_when_the_classifier_is_killed(broker: KafkaProces
     classifier: ServiceProcess = service("classifier", broker)
     back = []
     for target in (200, 700, 1200):
-        await until(f"{target} verdicts", 120, lambda t=target: verdicts_beyond(t), every=0.05)
+        await until(f"{target} verdicts", 120, lambda t=target: verdicts_beyond(t), every=0.2)
         classifier.kill()
         assert await left(broker.bootstrap, "classifier", IN) > 0, "it was killed at work"
         stood, killed = await count(broker.bootstrap, OUT), time.monotonic()
         classifier.start()
-        await until("a verdict after the restart", 60, lambda s=stood: verdicts_beyond(s), every=0.05)
+        await until("a verdict after the restart", 60, lambda s=stood: verdicts_beyond(s), every=0.2)
         back.append(round(time.monotonic() - killed, 1))
     await all_handled(broker)
     seconds = time.monotonic() - began
