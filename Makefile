@@ -33,7 +33,7 @@ demo: setup ## the whole loop on the sample, in under 10 minutes
 up: setup ## the same, on your own feeds and mailboxes (feedloop.yaml), until Ctrl-C
 	@$(PY) -m services up
 
-test: setup ## everything: unit, contract, loop, real Kafka, real vLLM, the page in a browser
+test: setup ## everything, in two processes: unit, contract, loop, real Kafka, real vLLM, the page in a browser
 	@$(PY) -m pytest -q -n 2
 
 check: setup ## lint, types, import rules, deployment files
