@@ -130,3 +130,17 @@ def test_the_tokenizer_does_not_see_what_is_held_out(tmp_path: Path, monkeypatch
     (tmp_path / "clickbait32k" / "train.jsonl").write_text("\n".join(json.dumps({"text": f"Headline {n}"}) for n in range(600)))
     found = set(make_tokenizer.short(tmp_path))
     assert all((f"Headline {n}" in found) != held_out(f"Headline {n}") for n in range(600))
+
+
+def test_first_embeddings_are_laid_out_of_meaning_nearness_and_weight(tmp_path: Path, tiny_base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    dice, count = np.random.default_rng(3), len(tokenizer)
+    np.savez(tmp_path / "meanings.npz", meaning=dice.normal(size=(count, 384)).astype(np.float16), weight=np.full(count, -1.0, dtype=np.float32))
+    table = embeddings.first(tokenizer, dice.integers(0, count, 20_000), 128, tmp_path)
+    assert table.shape == (count, 128) and table.norm(dim=1).numpy() == pytest.approx(embeddings.NORM, rel=1e-3)
+    # what stands around every document and between its labels weighs least; a word of a document weighs more
+    around = {*tokenizer.all_special_ids, *tokenizer.encode(",", add_special_tokens=False)}
+    weights = table[:, -2]
+    assert {float(weights[n]) for n in around} == {float(weights.min())} and float(weights.max()) > float(weights.min())
+    with pytest.raises(ValueError, match="no room for meanings"):
+        embeddings.first(tokenizer, [], 64, tmp_path)
