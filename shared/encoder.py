@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.errors import ConfigError
 from shared.onnx import session
@@ -50,6 +50,15 @@ class Read:
 
         mean = np.einsum("ntd,nt->nd", self.tokens, self.mask) / self.mask.sum(axis=1, keepdims=True)
         return np.asarray(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
+
+
+class Vectors(Protocol):
+    """The encoder, or anything that reads texts like it. `digest` names what makes the vectors."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def read(self, texts: Sequence[str], batch: int = ...) -> Iterator[Read]: ...
 
 
 class Encoder:

@@ -9,13 +9,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from shared.encoder import DIMS, Read
+from shared.encoder import DIMS, Read, Vectors
 from shared.errors import PermanentError, one_line
 from shared.heads import CARD, GRAPH, MOST_BYTES, run
 from shared.onnx import session
@@ -23,15 +23,6 @@ from shared.taxonomy import LabelSet
 
 Scores = dict[str, dict[str, float]]  # task -> label -> probability
 Floats = NDArray[np.float32]
-
-
-class Vectors(Protocol):
-    """shared.encoder.Encoder, or anything that reads texts like it. `digest` names what makes the vectors."""
-
-    @property
-    def digest(self) -> str: ...
-
-    def read(self, texts: Sequence[str], batch: int = ...) -> Iterator[Read]: ...
 
 
 Says = Callable[[Read], Iterable[tuple[str, Sequence[str], Floats]]]  # of one batch: task, labels, probabilities

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.classifier.by_name import ByName, left_to_names
 from services.classifier.decide import Neural
-from services.classifier.head import Head, Scores, Vectors, scores_of
+from services.classifier.head import Head, Scores, scores_of
+from shared.by_name import ByName, left_to_names
 from shared.clock import Clock
+from shared.encoder import Vectors
 from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
 from shared.heads import AGREE, CARD, GRAPH, collection_of, head_text, heads_in

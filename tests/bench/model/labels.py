@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from services.classifier.by_name import ByName
 from services.classifier.fusion import UNCALIBRATED, decide
 from services.classifier.head import Head, scores_of
 from services.classifier.pooled import Calibration
 from services.inference.enrich import Enricher
+from shared.by_name import ByName
 from shared.encoder import Encoder
 from shared.errors import PermanentError
 from shared.events import LabelScore
@@ -147,7 +147,7 @@ async def own_names(quizzes: Sequence[Quiz], parts: Parts) -> Section:
     about = (
         "The labels are asked by names of the set's own, or of ours, with no example of them; the third column counts the names that some list of the "
         "training holds too. Other rows of GoEmotions and of the headlines are learnt from, nothing of the other sets. Encoder by name: what the "
-        "classifier's encoder says where no head was trained (services/classifier/by_name.py), with no meanings but of yes and no; then with a few "
+        "classifier's encoder says where no head was trained (shared/by_name.py), with no meanings but of yes and no; then with a few "
         "words for each label (MEANT in tests/bench/model/sets.py) where a desk would write some. The last column is the paired difference in points."
     )
     return Section("Label sets of others, by their own names", columns, rows, about, {"detail": detail})

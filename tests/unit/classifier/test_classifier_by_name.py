@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from classifier_samples import RULES, START, enriched, ingested
 
-from services.classifier.by_name import ByName, left_to_names, speaks_of
 from services.classifier.decide import Decider, Neural
 from services.classifier.live_head import LiveHead
 from services.classifier.overlay import Overlay
 from services.classifier.rulebook import RuleBook
+from shared.by_name import ByName, left_to_names, speaks_of
 from shared.encoder import Encoder
 from shared.events import ModelStamp
 from shared.objects import ObjectStore

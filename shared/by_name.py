@@ -1,4 +1,4 @@
-"""A voice for tasks that no head was trained for: the label whose name and meaning lie nearest to the text, by the sentence encoder alone.
+"""A voice for tasks that no head was trained for, in use (classifier) and as what a first head has to beat (trainer): the label whose name and meaning lie nearest to the text, by the sentence encoder alone.
 
 Each label is said in three ways, and its vector is the unit vector of their sum; a text's cosines to the labels of a task, over a temperature, make their
 probabilities (zero-shot classification by embeddings; Yin et al. 2019, Benchmarking Zero-shot Text Classification, compare it with others). Temperature and
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.head import Vectors
-from shared.encoder import Read
+from shared.encoder import Read, Vectors
 from shared.events import digest_of
 from shared.taxonomy import LabelSet, Task
 
