@@ -232,6 +232,7 @@ class GateReport(Record):
 
 class TrainingFinished(Event):
     run_id: str
+    role: str = Field(default="adapter", description="what the run was to give: the adapter, or a collection's head")
     outcome: Literal["published", "refused", "failed"]
     reason: str = ""
     digest: str = ""

@@ -76,6 +76,9 @@ NEW_NAMES = TaskFusion(parts=["llm", "neural"], others={"llm": 0.05, "neural": 0
 TAUGHT_NAMES = TaskFusion(parts=["llm", "neural"], others={"llm": 0.5, "neural": 0.5})
 """The same once it has learned from corrections of them."""
 
+BESIDE_OWN_HEAD = TaskFusion(parts=["llm", "neural"], others={"llm": 0.25, "neural": 0.75})
+"""The same beside a head that was trained on them: of the same 60 corrections of a new convention it learns more (docs/model.md)."""
+
 
 def hand_set(task: str) -> TaskFusion:
     """The weights of a task for which nothing was learned: less for the model where the bundled one is the weaker before any correction (docs/model.md)."""

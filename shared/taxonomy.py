@@ -189,6 +189,11 @@ def known() -> list[str]:
     return sorted({*_own, *(path.stem for path in LABELS.glob("*.yaml"))})
 
 
+def is_own(collection: str) -> bool:
+    """Whether its label set is the user's own, or stands in for one that ships."""
+    return label_set(collection).collection in _own
+
+
 @cache
 def label_set(collection: str = "news") -> LabelSet:
     """The label set of a collection: the user's own, else shared/labels/<collection>.yaml, else `news`; its `collection` says which it is. Sources may be

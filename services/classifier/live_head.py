@@ -143,7 +143,8 @@ class LiveHead:
         except Exception as error:  # noqa: BLE001 as in `_ask`: a head that can't answer is refused, whatever it fails with
             log.error("head.refused", role=wanted.role, digest=wanted.digest, reason=str(error), serving=self._serving.get(collection, BASE_DIGEST))
             return self._report(wanted, "refused", one_line(error), agreed, began)
-        self.heads = {**self.heads, collection: head}
+        others = {name: other for name, other in self.heads.items() if name != collection}
+        self.heads = others | ({collection: head} if head else {})
         self._serving[collection] = wanted.digest
         for reasons in (self._problems, self._failing):
             reasons.pop(collection, None)
@@ -173,7 +174,7 @@ class LiveHead:
             raise PermanentError(str(error)) from error
         head.fits(self.encoder.digest, labels)
 
-    def _fetch(self, wanted: ModelPublished, collection: str) -> Head:
+    def _fetch(self, wanted: ModelPublished, collection: str) -> Head | None:
         if wanted.digest == BASE_DIGEST:
             return self._base(collection)
         head = Head.load(self.registry.fetch(wanted.role, wanted.digest), wanted.digest, self.threads)
@@ -184,17 +185,23 @@ class LiveHead:
             raise PermanentError("it came without known answers: nothing tells whether these are the weights that the gate judged")
         return head
 
-    def _base(self, collection: str) -> Head:
+    def _base(self, collection: str) -> Head | None:
+        """The head that ships; None for a label set that comes without one: there the encoder speaks by the labels' names again."""
         for folder in heads_in(self._shipped).values():
             head = Head.load(folder, threads=self.threads)
             if head.card.collection == collection:
-                self._check(head)
+                try:
+                    self._check(head)
+                except PermanentError:  # a label set of the user's own stands in for the shipped one: as at the start, that head is not used
+                    return None
                 return head
-        raise PermanentError(f"no head for the collection {collection!r} comes with Feedloop: there is none to go back to")
+        if label_set(collection).collection != collection:
+            raise PermanentError(f"the collection {collection!r} has no label set: there is nothing to go back to")
+        return None
 
-    def _probe(self, head: Head, probes: list[Probe]) -> int:
+    def _probe(self, head: Head | None, probes: list[Probe]) -> int:
         """How many known answers came back. Raises PermanentError where too few did."""
-        if not probes:
+        if head is None or not probes:
             return 0
         answers = head.scores(self.encoder, [head_text(probe.title, probe.text) for probe in probes])
         said = [max(answer[p.task], key=answer[p.task].__getitem__) if p.task in answer else "" for p, answer in zip(probes, answers, strict=True)]
@@ -204,14 +211,15 @@ class LiveHead:
         return agreed
 
     def _report(self, wanted: ModelPublished, outcome: str, reason: str, agreed: int, began: float) -> ModelActivated:
+        collection = collection_of(wanted.role)
         return ModelActivated(
             replica=self.replica,
             role=wanted.role,
             digest=wanted.digest,
-            name="shipped" if wanted.digest == BASE_DIGEST else name_of(wanted.role, wanted.digest),
+            name=("shipped" if collection in self.heads else "by name") if wanted.digest == BASE_DIGEST else name_of(wanted.role, wanted.digest),
             outcome="active" if outcome == "active" else "refused",
             reason=reason,
-            serving=self._serving.get(collection_of(wanted.role), BASE_DIGEST),
+            serving=self._serving.get(collection, BASE_DIGEST),
             probes_agreed=agreed,
             probes=len(wanted.probes),
             seconds=round(time.monotonic() - began, 3),

@@ -7,8 +7,8 @@ from typing import Literal
 from services.classifier.said import Said, bounded
 from shared import conformal
 from shared.events import ModelStamp
-from shared.pooling import HAND_SET, NEW_NAMES, TAUGHT_NAMES, TaskFusion, chosen, hand_set, likeliest, median, pool
-from shared.taxonomy import Task
+from shared.pooling import BESIDE_OWN_HEAD, HAND_SET, NEW_NAMES, TAUGHT_NAMES, TaskFusion, chosen, hand_set, likeliest, median, pool
+from shared.taxonomy import Task, is_own
 
 SURE = 0.6  # uncalibrated, a label with less than this is unsure
 SMALL = 100_000_000  # weights: a language model with fewer knows few names that it was not taught
@@ -76,13 +76,15 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
 
 def unlearned(task: Task, model: ModelStamp | None, collection: str, named: bool) -> TaskFusion:
     """The weights where none were learned. A small model counts less where it is the weaker before any correction (docs/model.md): of sentiment and urgency,
-    and least on labels that no head was trained for and that it was not taught either (the bundled one is right of 46 % of such texts, and the encoder of
-    68 % alone, 61 % with a quarter for the model)."""
+    and least on a user's own labels and those that no head was trained for, where it was not taught them (the bundled one is right of 46 % of such texts,
+    and the encoder by the names of 68 % alone, 61 % with a quarter for the model)."""
     if model is None or not 0 < model.weights < SMALL:
         return HAND_SET
-    if named:
-        return TAUGHT_NAMES if collection in model.taught else NEW_NAMES
-    return hand_set(task.name)
+    if not named and not is_own(collection):
+        return hand_set(task.name)
+    if collection not in model.taught:
+        return NEW_NAMES
+    return TAUGHT_NAMES if named else BESIDE_OWN_HEAD
 
 
 def _one(task: Task, said: Said, chances: dict[str, float], thresholds: Mapping[str, float]) -> str:

@@ -61,15 +61,15 @@ def read_by(item: FeedbackGiven) -> str:
         return ""
 
 
-def teachable(item: FeedbackGiven) -> bool:
-    """Whether an adapter may learn it: a task that the language model is asked in its label set, and labels that it has (a set may have changed since).
-    A task that is about safety as a whole is never taught."""
+def teachable(item: FeedbackGiven, part: str = "llm") -> bool:
+    """Whether an adapter (or of the part `neural` a head) may learn it: a task that the language model is asked in its label set, and labels that it has
+    (a set may have changed since). A task that is about safety as a whole is never taught."""
     try:
         task = label_set(item.collection).tasks[item.task]
         task.chosen(item.correct)
     except (KeyError, ValueError):
         return False
-    return "llm" in task.parts and not task.safety
+    return part in task.parts and not task.safety
 
 
 def lowers(item: FeedbackGiven) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from services.trainer.dataset import NEWS
 from services.trainer.heads import Figures
 from shared.events import GateCheck, GateReport
+from shared.taxonomy import Task, label_set
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -69,13 +70,14 @@ class Evidence:
 @dataclass(frozen=True)
 class HeadEvidence:
     """What a head is judged by. `found`: what was checked when it was read; `held_out`: what people corrected; `figures` and `live`: task -> what its own
-    training measured, of the head and of the one in use."""
+    training measured, of the head and of the one in use; `training_examples`: corrections that it was trained on, none for one that is offered."""
 
     found: list[GateCheck]
     held_out: list[Judged]
     figures: Mapping[str, Figures | None]
     live: Mapping[str, Figures | None]
     incumbent_digest: str = "base"
+    training_examples: int = 0
 
 
 def judge(evidence: Evidence, least_held_out: int = 12, least_training: int = 20, seed: int = 20) -> GateReport:
@@ -85,7 +87,12 @@ def judge(evidence: Evidence, least_held_out: int = 12, least_training: int = 20
         GateCheck(
             name="finite weights", passed=evidence.finite, detail="every weight is a finite number" if evidence.finite else "a weight is not finite"
         ),
-        _enough(evidence, least_held_out, least_training),
+        _enough(
+            len(rows),
+            least_held_out,
+            "" if evidence.offered else f", {evidence.training_examples} to train on (at least {least_training})",
+            evidence.offered or evidence.training_examples >= least_training,
+        ),
         _better(rows, *_accuracies(rows), seed),
         _floors(rows),
         _sets(rows, evidence.taught),
@@ -97,15 +104,47 @@ def judge(evidence: Evidence, least_held_out: int = 12, least_training: int = 20
 
 
 def judge_head(evidence: HeadEvidence, least_held_out: int = 12, seed: int = 20) -> GateReport:
-    """The report on a head that is offered. It was not trained on corrections, so all of them are held out; with too few the figures of its own training
-    decide. One that does not fit (a failed check in `found`) can't be measured."""
-    rows, checks = evidence.held_out, list(evidence.found)
+    """The report on a head. One that is offered was not trained on corrections, so all of them are held out; with too few the figures of its own training
+    decide. The loop's own has no figures but those of what was held out. One that does not fit (a failed check in `found`) can't be measured."""
+    rows, checks, trained = evidence.held_out, list(evidence.found), evidence.training_examples
     if all(check.passed for check in checks):
-        if len(rows) >= least_held_out:
-            checks += [_better(rows, *_accuracies(rows), seed), _floors(rows), _diverse(rows)]
+        if trained:
+            checks.append(_enough(len(rows), least_held_out, f", {trained} trained on"))
+        if trained or len(rows) >= least_held_out:
+            checks += [_better(rows, *_accuracies(rows), seed), _floors(rows), _tasks(rows), _safety(rows), _diverse(rows)]
         else:
             checks.append(_own_figures(evidence, least_held_out))
     return _report(checks, rows, evidence.incumbent_digest)
+
+
+def _tasks(rows: list[Judged]) -> GateCheck:
+    """No task may pay for another: one head answers them all."""
+    told, lost = [], []
+    for task in sorted({row.task for row in rows}):
+        of_task = [row for row in rows if row.task == task]
+        before, after = _accuracies(of_task)
+        told.append(f"{task} {before:.0%} before, {after:.0%} after, of {len(of_task)}")
+        lost += told[-1:] if _falls(of_task) else []
+    return GateCheck(name="no task pays for it", passed=not lost, detail="; ".join(lost or told) or "nothing to judge by")
+
+
+def _safety(rows: list[Judged]) -> GateCheck:
+    """No more safety labels may be missed than before: a text of danger that is called something milder is the error that costs most."""
+    before, after, grave = 0, 0, 0
+    for row in rows:
+        task = label_set(row.collection).tasks.get(row.task)
+        if task and any(map(task.severity, _labels(row.gold))):
+            grave += 1
+            before += _misses(task, row.gold, row.incumbent)
+            after += _misses(task, row.gold, row.candidate)
+    detail = f"{after} of {grave} are missed, {before} were before" if grave else "none was held out"
+    return GateCheck(name="safety labels are found", passed=after <= before, detail=detail)
+
+
+def _misses(task: Task, gold: str, answer: str) -> bool:
+    if task.kind == "multi":
+        return not {label for label in _labels(gold) if task.severity(label)} <= set(_labels(answer))
+    return task.severity(answer) < task.severity(gold)
 
 
 def _own_figures(evidence: HeadEvidence, least: int) -> GateCheck:
@@ -147,14 +186,8 @@ def _report(checks: list[GateCheck], rows: list[Judged], incumbent: str) -> Gate
     )
 
 
-def _enough(evidence: Evidence, least_held_out: int, least_training: int) -> GateCheck:
-    n, trained = len(evidence.held_out), evidence.training_examples
-    passed = n >= least_held_out and (evidence.offered or trained >= least_training)
-    return GateCheck(
-        name="enough examples",
-        passed=passed,
-        detail=f"{n} held out (at least {least_held_out})" + ("" if evidence.offered else f", {trained} to train on (at least {least_training})"),
-    )
+def _enough(held_out: int, least: int, trained: str, passed: bool = True) -> GateCheck:
+    return GateCheck(name="enough examples", passed=passed and held_out >= least, detail=f"{held_out} held out (at least {least}){trained}")
 
 
 def _better(rows: list[Judged], before: float, after: float, seed: int) -> GateCheck:
@@ -206,10 +239,14 @@ def _sets(rows: list[Judged], taught: Mapping[str, int]) -> GateCheck:
             continue
         before, after = _accuracies(of_set)
         told.append(f"{collection} {before:.0%} before, {after:.0%} after, of {len(of_set)}")
-        fall = -sum(map(_difference, of_set))
-        if fall >= SET_ITEMS and fall > SET_FLOOR * len(of_set):
+        if _falls(of_set):
             lost.append(f"{collection} falls from {before:.0%} to {after:.0%} of {len(of_set)}")
     return GateCheck(name="no label set pays for it", passed=not lost, detail="; ".join(lost or told) or "nothing to judge by")
+
+
+def _falls(rows: list[Judged]) -> bool:
+    fall = -sum(map(_difference, rows))
+    return fall >= SET_ITEMS and fall > SET_FLOOR * len(rows)
 
 
 def _diverse(rows: list[Judged]) -> GateCheck:

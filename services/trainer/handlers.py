@@ -5,12 +5,13 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.trainer import own_heads
 from services.trainer.dataset import Snapshot, effective, lowers, read_by, snapshot, teachable
 from services.trainer.run import ADAPTER, Runs
 from services.trainer.settings import Settings
 from shared import metrics
 from shared.bus import Bus
-from shared.errors import PermanentError
+from shared.errors import ConfigError, PermanentError
 from shared.events import (
     BASE_DIGEST,
     Event,
@@ -22,7 +23,7 @@ from shared.events import (
     TrainingRequested,
     digest_of,
 )
-from shared.heads import collection_of, is_head
+from shared.heads import collection_of, is_head, role_of
 from shared.logs import logger
 from shared.objects import ObjectStore
 from shared.taxonomy import label_set
@@ -65,7 +66,7 @@ class Handlers:
     async def on_training_requested_seen(self, event: TrainingRequested) -> None:
         """In every replica: remember what has been asked for, so that nothing is asked for twice."""
         self.requested[event.run_id] = event
-        if event.manifest and not event.candidate_uri:
+        if event.manifest and event.role == ADAPTER and not event.candidate_uri:
             dataset = Snapshot.model_validate_json(await asyncio.to_thread(self.store.get, event.manifest))
             self.used |= {example.feedback_id for example in dataset.examples}
             metrics.WAITING.set(len(self.waiting()))
@@ -105,16 +106,25 @@ class Handlers:
         return [item for item in self._effective() if item.id not in self.used]
 
     async def ask(self, reason: str) -> TrainingRequested:
-        """Ask for a run on all that still holds. The same corrections give the same run id; asked again, the request that stands is returned."""
+        """Ask for a run on all that still holds, and for one for each head that the loop may train of it; the adapter's request is returned. The same
+        corrections give the same run id; asked again, the request that stands is returned."""
         dataset = await asyncio.to_thread(self._snapshot)  # compares every text with every other
-        if not dataset.examples:
+        heads = [
+            await self._ask(head, reason) for head in await asyncio.to_thread(self._head_snapshots)
+        ]  # first: seconds, and an adapter takes minutes
+        if dataset.examples:
+            return await self._ask(dataset, reason)
+        if not heads:
             raise PermanentError("there is no correction to train on yet")
+        return heads[0]
+
+    async def _ask(self, dataset: Snapshot, reason: str) -> TrainingRequested:
         run_id = dataset.digest()
         if self._stands(run_id):
             return self.requested[run_id]
         ref = await asyncio.to_thread(self.store.put, dataset.model_dump_json().encode(), ".json")
         return await self._request(
-            TrainingRequested(run_id=run_id, manifest=ref, examples=len(dataset.examples), reason=reason, requested_at=self._now())
+            TrainingRequested(run_id=run_id, role=dataset.role, manifest=ref, examples=len(dataset.examples), reason=reason, requested_at=self._now())
         )
 
     async def offer(self, digest: str, reason: str) -> TrainingRequested:
@@ -184,6 +194,26 @@ class Handlers:
             return snapshot(self._of_collection(collection_of(role)), role=role, base=self.runs.ground(role), share=1.0, recipe={})
         recipe = {"epochs": self.settings.epochs, "learning_rate": self.settings.learning_rate, "rank": self.settings.rank}
         return snapshot(self._effective(), role=role, base=self.runs.base, share=self.settings.held_out, recipe=recipe)
+
+    def _head_snapshots(self) -> list[Snapshot]:
+        """Of each collection whose head is the loop's to train and that has enough corrections. Nothing that goes wrong here (there is no encoder, say) may
+        keep the adapter from its run."""
+        taught: dict[str, list[FeedbackGiven]] = {}
+        for item in effective(list(self.feedback.values())):
+            if teachable(item, "neural") and not lowers(item):
+                taught.setdefault(read_by(item), []).append(item)
+        found = []
+        for collection, items in sorted(taught.items()):
+            try:
+                if self.runs.left_to_the_loop(collection):
+                    role = role_of(collection)
+                    dataset = snapshot(items, role=role, base=self.runs.ground(role), share=self.settings.held_out, recipe=own_heads.RECIPE)
+                    tasks = own_heads.enough(label_set(collection), dataset.part("train"))
+                    if tasks:  # what is said of other tasks makes no other run
+                        found.append(dataset.model_copy(update={"examples": [one for one in dataset.examples if one.task in tasks]}))
+            except (ConfigError, PermanentError, OSError) as error:
+                log.warning("head.not_trained", collection=collection, reason=str(error))
+        return found
 
     def _of_collection(self, collection: str) -> list[FeedbackGiven]:
         """What still holds of the texts that are read by this collection's label set, on the tasks that a head may answer."""

@@ -59,6 +59,27 @@ class Card(BaseModel):
     def role(self) -> str:
         return role_of(self.collection)
 
+    def check(self, encoder: str, labels: LabelSet) -> None:
+        """Raises PermanentError where the head was trained on another encoder, or for tasks or labels that the label set does not have."""
+        if labels.collection != self.collection:
+            raise PermanentError(f"it speaks for the collection {self.collection!r}, which has no label set")
+        if self.encoder != encoder:
+            raise PermanentError(
+                f"it was trained on the encoder {self.encoder[:12]}, and the one in use is {encoder[:12]}: train it again on this one, "
+                "or export the encoder again (`make setup`)"
+            )
+        for task, names in self.tasks.items():
+            if task not in labels.tasks or "neural" not in labels.tasks[task].parts:
+                raise PermanentError(f"it speaks of the task {task!r}, which is none that a head of {self.collection!r} is asked")
+            if self.kinds.get(task) != labels.tasks[task].kind:
+                raise PermanentError(
+                    f"task {task!r} is {labels.tasks[task].kind} in the label set, and {self.kinds.get(task, 'nothing')} to the head"
+                )
+            if strange := [name for name in names if name not in labels.tasks[task].labels]:
+                raise PermanentError(f"it says {strange[0]!r} of the task {task!r}, which has no such label")
+            if len(set(names)) != len(names) or len(names) < (1 if self.kinds[task] == "multi" else 2):
+                raise PermanentError(f"task {task!r} needs two different labels at least")
+
 
 def read_card(folder: Path) -> Card:
     """Raises PermanentError naming what is wrong with head.json."""
@@ -92,25 +113,7 @@ class Head:
 
     def fits(self, encoder: str, labels: LabelSet) -> None:
         """Raises PermanentError where it was trained on another encoder, or for tasks or labels that the label set does not have."""
-        card = self.card
-        if labels.collection != card.collection:
-            raise PermanentError(f"it speaks for the collection {card.collection!r}, which has no label set")
-        if card.encoder != encoder:
-            raise PermanentError(
-                f"it was trained on the encoder {card.encoder[:12]}, and the one in use is {encoder[:12]}: train it again on this one, "
-                "or export the encoder again (`make setup`)"
-            )
-        for task, names in card.tasks.items():
-            if task not in labels.tasks or "neural" not in labels.tasks[task].parts:
-                raise PermanentError(f"it speaks of the task {task!r}, which is none that a head of {card.collection!r} is asked")
-            if card.kinds.get(task) != labels.tasks[task].kind:
-                raise PermanentError(
-                    f"task {task!r} is {labels.tasks[task].kind} in the label set, and {card.kinds.get(task, 'nothing')} to the head"
-                )
-            if strange := [name for name in names if name not in labels.tasks[task].labels]:
-                raise PermanentError(f"it says {strange[0]!r} of the task {task!r}, which has no such label")
-            if len(set(names)) != len(names) or len(names) < (1 if card.kinds[task] == "multi" else 2):
-                raise PermanentError(f"task {task!r} needs two different labels at least")
+        self.card.check(encoder, labels)
 
     def scores(self, read: Read) -> list[Scores]:
         """What it says of one batch. Raises PermanentError where that is no probability of each label."""

@@ -43,6 +43,7 @@ from shared.taxonomy import label_set
 log = logger(__name__)
 ADAPTER = "adapter"
 OFFERED = "candidate"  # the registry's role of adapters and heads that are offered ready-made and not yet judged
+HEAD_LIMIT_S = 600.0  # a head takes seconds, and the adapters wait meanwhile
 PROGRESS_EVERY_S = 1.0
 LAST_LINES = 12
 Progress = Callable[[TrainingProgressed], Awaitable[None]]
@@ -79,6 +80,19 @@ class Runs:
         files = [hashlib.sha256((shipped / name).read_bytes()).hexdigest() for name in (CARD, GRAPH)] if shipped else []
         return digest_of(Encoder(self.settings.encoder).digest, label_set(collection).model_dump_json(), *files)
 
+    def left_to_the_loop(self, collection: str) -> bool:
+        """Whether the loop trains the head of a collection: not where a head that comes with Feedloop speaks. Where a user's own label set stands in for
+        the shipped one, that head says nothing of it. Blocking."""
+        folder = heads.shipped(self.settings.head, collection)
+        if folder is None:
+            return True
+        card = heads.read_card(folder)
+        try:
+            card.check(card.encoder, label_set(collection))  # on another encoder it only waits for that: it is no reason to replace it
+        except PermanentError:
+            return True
+        return False
+
     def known(self, run_id: str) -> Result | None:
         """The result of a run that has been carried out."""
         name = f"runs/{run_id}/result.json"
@@ -111,13 +125,15 @@ class Runs:
         (out / "snapshot.json").write_text(snapshot.model_dump_json())
         argv = await asyncio.to_thread(self._argv, request, incumbent)
         argv = [sys.executable, *argv, "--snapshot", str(out / "snapshot.json"), "--out", str(out), "--threads", str(self.settings.threads)]
-        await self._watch(argv, request.run_id, progress)
+        limit_s = min(HEAD_LIMIT_S, self.settings.run_limit_s) if is_head(request.role) else self.settings.run_limit_s
+        await self._watch(argv, request.run_id, progress, limit_s)
         return json.loads((out / "judgement.json").read_text()), snapshot
 
     def _argv(self, request: TrainingRequested, incumbent: str) -> list[str]:
         """The program that carries the request out, and what it is to read. Blocking: fetches models."""
         if is_head(request.role):
-            argv = ["-m", "services.trainer.runs.judge_head", "--encoder", str(self.settings.encoder)]
+            program = "judge_head" if request.candidate_uri else "train_own_head"
+            argv = ["-m", f"services.trainer.runs.{program}", "--encoder", str(self.settings.encoder)]
         else:
             argv = ["-m", "services.trainer.runs.train_adapter", "--base", self.settings.model]
         argv += ["--labels", str(self.settings.labels)] if self.settings.labels else []
@@ -131,7 +147,7 @@ class Runs:
             argv += ["--candidate", str(self.registry.fetch(OFFERED, request.candidate_uri))]
         return argv
 
-    async def _watch(self, argv: list[str], run_id: str, progress: Progress) -> None:
+    async def _watch(self, argv: list[str], run_id: str, progress: Progress, limit_s: float) -> None:
         """Start the run and pass its progress on. Raises PermanentError with its last words where it fails or takes too long."""
         process = await asyncio.create_subprocess_exec(
             *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, preexec_fn=die_with_parent(), limit=2**20
@@ -152,11 +168,11 @@ class Runs:
                 last_words.append(line.decode(errors="replace").rstrip())
 
         try:
-            async with asyncio.timeout(self.settings.run_limit_s):
+            async with asyncio.timeout(limit_s):
                 await asyncio.gather(listen(), overhear())
                 code = await process.wait()
         except TimeoutError as error:
-            raise PermanentError(f"the run took longer than {self.settings.run_limit_s:.0f} s and was ended") from error
+            raise PermanentError(f"the run took longer than {limit_s:.0f} s and was ended") from error
         finally:
             if process.returncode is None:
                 process.kill()
@@ -174,7 +190,9 @@ class Runs:
             own, live = (
                 {task: heads.Figures.model_validate(f) if f else None for task, f in judgement[part].items()} for part in ("figures", "live")
             )
-            return judge_head(HeadEvidence(found, held_out, own, live, incumbent), self.settings.least_held_out)
+            return judge_head(
+                HeadEvidence(found, held_out, own, live, incumbent, judgement.get("training_examples", 0)), self.settings.least_held_out
+            )
         evidence = Evidence(
             held_out=held_out,
             untouched=[Kept(*row) for row in judgement["untouched"]],
@@ -219,7 +237,8 @@ class Runs:
         digest: str = "",
         report: GateReport | None = None,
     ) -> TrainingFinished:
-        return TrainingFinished(run_id=request.run_id, outcome=outcome, reason=reason, digest=digest, report=report, finished_at=self.clock())
+        finished = TrainingFinished(run_id=request.run_id, role=request.role, outcome=outcome, finished_at=self.clock())
+        return finished.model_copy(update={"reason": reason, "digest": digest, "report": report})
 
     def record_of(self, role: str, digest: str) -> ModelPublished:
         """How a model was published. Raises PermanentError where it never was."""

@@ -63,9 +63,9 @@ class PreparedRuns(Runs):
     prepared: Callable[[], dict[str, Any]]
     started: list[list[str]]
 
-    async def _watch(self, argv: list[str], run_id: str, progress: Progress) -> None:
-        if "services.trainer.runs.judge_head" in argv:  # a few seconds: nothing needs preparing
-            return await super()._watch(argv, run_id, progress)
+    async def _watch(self, argv: list[str], run_id: str, progress: Progress, limit_s: float) -> None:
+        if "services.trainer.runs.train_adapter" not in argv:  # a head takes a few seconds: nothing needs preparing
+            return await super()._watch(argv, run_id, progress, limit_s)
         type(self).started.append(argv)
         await progress(TrainingProgressed(run_id=run_id, phase="training", step=1, steps=1, loss=0.5, at=self.clock()))
         out = Path(argv[argv.index("--out") + 1])

@@ -1,4 +1,5 @@
-"""Ask a head that is offered, and the one in use, of what people corrected, and gather what the gate judges by.
+"""Ask a head, and the one in use, of what people corrected, and gather what the gate judges by. Where the one in use does not speak of a task the encoder
+does, by the labels' names, as in use; and where that is silent too, what has to be beaten is the label that people named most often.
 
     python -m services.trainer.runs.judge_head --snapshot snapshot.json --candidate DIR [--incumbent DIR] --encoder build/encoder --out run/ [--labels FILE]
 
@@ -7,12 +8,14 @@ Reads a dataset.Snapshot; writes out/judgement.json and prints a JSON line a pha
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from services.trainer.dataset import Example, Snapshot
 from services.trainer.heads import Head, Scores, answer, ask, likeliest
+from shared.by_name import ByName, left_to_names
 from shared.encoder import Encoder
 from shared.errors import PermanentError
 from shared.heads import AGREE, head_text
@@ -31,6 +34,7 @@ def judgement(snapshot: Snapshot, candidate: Path, incumbent: Path | None, encod
         examples = _examples(snapshot, [offered, *live])
         texts = [head_text(one.title, one.text) for one in examples]
         said = ask(offered, encoder, texts)
+        named = by_name(encoder, labels, texts)
     except PermanentError as error:
         found["checks"] = [_check("it fits", False, str(error))]
         return found
@@ -42,14 +46,20 @@ def judgement(snapshot: Snapshot, candidate: Path, incumbent: Path | None, encod
             told = f"the one in use fails: {error}"
     agreed = sum(likeliest(scores, probe.task) == probe.answer for scores, probe in zip(known, probes, strict=True))
     answers = f"{agreed} of {len(probes)} come back" if probes else "it has none: train it again (services.trainer.runs.train_head)"
+    silenced = [task for head in live for task in head.card.tasks if task not in offered.card.tasks]
     found["checks"] = [
         _check("it fits", True, f"encoder, tasks and labels are those of {labels.collection}; {told}"),
         _check("known answers", bool(probes) and agreed >= AGREE * len(probes), answers),
     ]
-    for example, then, now in zip(examples, before, said, strict=True):
+    if snapshot.part("train"):  # of the loop's own making: nobody has looked at it
+        lost = f"the one in use speaks of {', '.join(silenced)} too, of which there are too few corrections" if silenced else "it speaks of them all"
+        found["checks"].append(_check("no task loses its head", not silenced, lost))
+    usual = commonest(snapshot)
+    for example, then, now, name in zip(examples, before, said, named, strict=True):
         task = labels.tasks[example.task]
         gold = ",".join(task.chosen(example.label)) or NOTHING
-        incumbent_says, candidate_says = answer(then, example.task, labels), answer(now, example.task, labels)
+        incumbent_says = answer(name | then, example.task, labels) or usual.get(example.task, "")
+        candidate_says = answer(now, example.task, labels)
         found["held_out"].append({"gold": gold, "incumbent": incumbent_says, "candidate": candidate_says, "task": example.task})
     found["figures"], found["live"] = _figures([offered]), _figures(live)
     found["probes"] = [probe.model_dump() | {"collection": labels.collection} for probe in probes]  # cards do not say it of each
@@ -69,9 +79,28 @@ def _live(folder: Path | None, encoder: Encoder, labels: LabelSet, threads: int)
 
 
 def _examples(snapshot: Snapshot, heads: Sequence[Head]) -> list[Example]:
-    """Of each story and task one, of the tasks that a head speaks of: ten reports of one event must not count as ten."""
+    """Of each story and task that was held out one, of the tasks that a head speaks of: ten reports of one event must not count as ten."""
     tasks = {task for head in heads for task in head.card.tasks}
-    return list({(one.story, one.task): one for one in reversed(snapshot.examples) if one.task in tasks}.values())
+    return list({(one.story, one.task): one for one in reversed(snapshot.part("held_out")) if one.task in tasks}.values())
+
+
+def by_name(encoder: Encoder, labels: LabelSet, texts: Sequence[str]) -> list[Scores]:
+    """What the encoder says of each text by the labels' names, of the tasks of which they tell something."""
+    found: list[Scores] = [{} for _ in texts]
+    names = ByName.of(encoder, left_to_names(labels, []))
+    for read in encoder.read(texts) if names.tasks else ():
+        for task, said, chances in names.says(read):
+            for place, row in zip(read.places, chances.tolist(), strict=True):
+                found[place][task] = dict(zip(said, row, strict=True))
+    return found
+
+
+def commonest(snapshot: Snapshot) -> dict[str, str]:
+    """Task -> what people said most often, of what was trained on; of an offered head that is nothing."""
+    said: dict[str, Counter[str]] = {}
+    for one in snapshot.part("train"):
+        said.setdefault(one.task, Counter())[one.label] += 1
+    return {task: max(sorted(counts), key=counts.__getitem__) for task, counts in said.items()}
 
 
 def _figures(heads: Sequence[Head]) -> dict[str, Any]:
@@ -82,7 +111,7 @@ def _check(name: str, passed: bool, detail: str) -> dict[str, Any]:
     return {"name": name, "passed": passed, "detail": detail}
 
 
-def _say(phase: str) -> None:
+def say(phase: str) -> None:
     print(json.dumps({"phase": phase, "step": 0, "steps": 0, "loss": None}), flush=True)
 
 
@@ -97,11 +126,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     use(args.labels)
-    _say("preparing")
+    say("preparing")
     snapshot = Snapshot.model_validate_json(args.snapshot.read_text())
     encoder = Encoder(args.encoder, args.threads)
     encoder.load()
-    _say("judging")
+    say("judging")
     found = judgement(snapshot, args.candidate, args.incumbent, encoder, args.threads)
     (args.out / "judgement.json").write_text(json.dumps(found, ensure_ascii=False, indent=1))
 

@@ -243,7 +243,7 @@ async def test_a_head_that_fails_keeps_the_old_one_and_says_why(live: LiveHead, 
         (published(astray, role=role_of("wellbeing")), "speaks for the collection 'news'"),
         (published(unknown, role=role_of("gazette")), "has no label set"),
         (published(ranked), "'category' is single in the label set, and the head was trained on a ordinal one"),
-        (published(BASE_DIGEST, role=role_of("gazette")), "there is none to go back to"),
+        (published(BASE_DIGEST, role=role_of("gazette")), "there is nothing to go back to"),
         (published("0" * 64), "has no models/head-news"),
     ]:
         report = await live.activate(event)
