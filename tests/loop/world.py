@@ -84,6 +84,7 @@ class World:
         self.objects = str(folder / "objects")
         # no head: rules and the language model decide, so that verdicts here do not hang on weights; a test may name both
         self.encoder = self.heads = folder / "absent"
+        self.labels: Path | None = None  # a user's own label sets, for the programs that the trainer starts; here `use` has taken them
         self.model = folder / "model"
         self.model.mkdir()
         (self.model / "config.json").write_text("{}")
@@ -160,6 +161,7 @@ class World:
                 work=self.folder / "runs",
                 encoder=self.encoder,
                 head=self.heads,
+                labels=self.labels,
                 train_after=TRAIN_AFTER,
                 train_wait_s=0.05,
             )

@@ -169,9 +169,13 @@ def desk(handlers, runs, bus, said, monkeypatch):
 
     async def hear():
         for n in range(24):
-            await bus.publish(said(f"d{n:02}", f"piece {n} on thing {n * n}", ("quay", "stove")[n % 2], task="beat", collection="desk", minute=n))
+            await bus.publish(
+                said(f"d{n:02}", f"no{n} of{n} our{n} words{n} agree{n}", ("quay", "stove")[n % 2], task="beat", collection="desk", minute=n)
+            )
         for n in range(6):
-            await bus.publish(said(f"w{n}", f"letter {n * n}", ("anger", "sadness")[n % 2], task="emotion", collection="wellbeing", minute=n))
+            await bus.publish(
+                said(f"w{n}", f"letter{n} mine{n} own{n} hand{n}", ("positive", "negative")[n % 2], task="sentiment", collection="wellbeing", minute=n)
+            )
 
     return hear
 
@@ -200,7 +204,7 @@ async def test_a_shipped_head_is_left_alone_and_one_whose_label_set_was_replaced
 async def test_what_other_sets_are_taught_makes_no_other_run_of_a_head_and_safety_is_no_part_of_it(handlers, bus, said, desk) -> None:
     await desk()
     await asked(handlers, bus)
-    await bus.publish(said("more", "a seventh letter", "anger", task="emotion", collection="wellbeing", minute=30))
+    await bus.publish(said("more", "a seventh letter", "positive", task="sentiment", collection="wellbeing", minute=30))
     await bus.publish(said("harm", "a threat", "high", task="harm", collection="desk", minute=31))
     assert [request.role for request in await asked(handlers, bus)] == ["adapter"]
     await bus.publish(said("last", "one more ship", "quay", task="beat", collection="desk", kind="confirmation", minute=32))
@@ -209,7 +213,9 @@ async def test_what_other_sets_are_taught_makes_no_other_run_of_a_head_and_safet
 
 async def test_without_an_encoder_the_adapter_has_its_run(handlers, bus, said) -> None:
     for n in range(24):
-        await bus.publish(said(f"d{n:02}", f"piece {n} on thing {n * n}", ("quay", "stove")[n % 2], task="beat", collection="desk", minute=n))
+        await bus.publish(
+            said(f"d{n:02}", f"no{n} of{n} our{n} words{n} agree{n}", ("quay", "stove")[n % 2], task="beat", collection="desk", minute=n)
+        )
     handlers.settings.encoder = Path("nowhere")
     assert [request.role for request in await asked(handlers, bus)] == ["adapter"]
 
