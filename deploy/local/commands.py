@@ -139,11 +139,11 @@ async def models(profile: str) -> None:
         out.print(f"live: [bold]{live['name']}[/] since {live['since']}; before it {live['previous'][:12]}; {live['reason']}")
     if not state["live"]:
         out.print("live: the base weights; no adapter has been published yet")
-    table = Table("run", "outcome", "before", "after", "reason")
+    table = Table("run", "of", "outcome", "before", "after", "reason")
     for run in state["runs"]:
         report = run.get("report") or {}
         figures = [f"{report[key]:.0%}" if report else "" for key in ("accuracy_incumbent", "accuracy_candidate")]
-        table.add_row(run["run_id"][:12], run["outcome"], *figures, run["reason"][:160])
+        table.add_row(run["run_id"][:12], run.get("role", "adapter"), run["outcome"], *figures, run["reason"][:160])
     out.print(table)
 
 

@@ -116,7 +116,7 @@ function runsTable({ runs }) {
       { open: unfolded.has(run.run_id), on: { toggle: (event) => unfolded[event.target.open ? "add" : "delete"](run.run_id) } },
       h("summary", {}, `${passed} of ${report.checks.length} passed`), checks(report));
     return h("tr", { testid: "run", data: { outcome: run.outcome } }, cell("outcome", badge(run.outcome, tone[run.outcome])),
-      cell("model", run.digest ? code(run.digest) : span("muted", "none")),
+      cell("model", span("role", run.role), " ", run.digest ? code(run.digest) : span("muted", "none")),
       cell("reason", outside(run.reason || report?.refused_because || "")), cell("accuracy", accuracy(report)),
       cell("gate", fold), cell("took", span("num", `${Math.round(run.seconds)} s`)), cell("when", when(run.finished_at)));
   });

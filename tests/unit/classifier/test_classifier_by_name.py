@@ -106,9 +106,9 @@ def test_without_an_encoder_there_is_no_such_voice(own: Path) -> None:
     assert head.score([("", "a text")], "town") == [Neural()] and "encoder is missing" in head.problem
 
 
-def decided(own: Path, model: ModelStamp):
+def decided(own: Path, model: ModelStamp, named: bool = True):
     decider = Decider(RuleBook(RULES, label_set), Overlay(), label_set)
-    neural = Neural({"beat": {"harbour": 0.6, "kitchen": 0.3, "rails": 0.1}}, "n", frozenset({"beat"}))
+    neural = Neural({"beat": {"harbour": 0.6, "kitchen": 0.3, "rails": 0.1}}, "n", frozenset({"beat"} if named else ()))
     document = enriched(ingested(collection="town"), {"beat": ("rails", 0.97)}).model_copy(update={"model": model})
     return decider.document(document, neural).decision["beat"]
 
@@ -121,3 +121,10 @@ def test_a_small_model_that_was_not_taught_the_labels_is_not_believed(own: Path)
     assert decided(own, small.model_copy(update={"taught": ["news", "town"]})).label == "rails"
     for large in (unknown, ModelStamp(base="b", weights=7_000_000_000)):
         assert decided(own, large).label == "rails"
+
+
+def test_beside_a_head_of_the_users_own_labels_a_small_model_counts_a_quarter_at_most(own: Path) -> None:
+    small = ModelStamp(base="b", weights=11_000_000, taught=["town"])
+    assert (decided(own, small).label, decided(own, small, named=False).label) == ("rails", "harbour")
+    assert "the neural head says harbour (60%)" in decided(own, small, named=False).reasons
+    assert decided(own, ModelStamp(base="b", weights=7_000_000_000), named=False).label == "rails"

@@ -174,7 +174,9 @@ def desk(handlers, runs, bus, said, monkeypatch):
             )
         for n in range(6):
             await bus.publish(
-                said(f"w{n}", f"letter{n} mine{n} own{n} hand{n}", ("positive", "negative")[n % 2], task="sentiment", collection="wellbeing", minute=n)
+                said(
+                    f"w{n}", f"letter{n} mine{n} own{n} hand{n}", ("positive", "negative")[n % 2], task="sentiment", collection="wellbeing", minute=n
+                )
             )
 
     return hear
