@@ -1,6 +1,6 @@
 """Corrections of a user's own label set train a head that goes live and speaks in the place of the labels' names; a worse one is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,18 +53,14 @@ def desk(world: World) -> World:
     return world
 
 
-def said(boats: str, meals: str, start: int = 0, most: int = 48) -> list[FeedbackGiven]:
-    """Corrections of texts on boats and meals, in turn, to these labels."""
-    pairs = [(boats, BOATS), (meals, MEALS)]
+def said(boats: Sequence[str], meals: Sequence[str]) -> list[FeedbackGiven]:
+    """Corrections of texts on boats and meals, in turn, each to these labels in turn."""
     given = []
-    for n in range(start, start + most):
-        label, words = pairs[n % 2]
+    for n in range(48):
+        labels, words = ((boats, BOATS), (meals, MEALS))[n % 2]
         text = WAYS[n % 3].format(words[n // 2 % 12], TOWNS[n // 24 % 4], n * n + 11)
-        given.append(
-            FeedbackGiven(
-                id=f"f{n:03}", kind="correction", document_id=f"d{n}", collection="desk", task="pile", correct=label, text=text, given_at=utc_now()
-            )
-        )
+        spoken = {"collection": "desk", "task": "pile", "correct": labels[n // 2 % len(labels)], "text": text, "given_at": utc_now()}
+        given.append(FeedbackGiven.model_validate({"id": f"f{n:03}", "kind": "correction", "document_id": f"d{n}", **spoken}))
     return given
 
 
@@ -98,7 +94,7 @@ async def test_corrections_train_a_head_that_goes_live_and_can_be_taken_back(des
     before = (await verdict(world, "before")).decision["pile"]
     assert before.label == "red" and any("by the labels' names" in reason for reason in before.reasons)
 
-    await world.publish(*said(boats="blue", meals="red"))  # the desk's own convention, against what the names tell
+    await world.publish(*said(boats=["blue"], meals=["red"]))  # the desk's own convention, against what the names tell
     done = await finished(world, "published")
     (published,) = [event for event in world.events(ModelPublished) if event.role == ROLE]
     assert (published.digest, published.previous, published.run_id) == (done.digest, BASE_DIGEST, done.run_id)
@@ -123,10 +119,10 @@ async def test_corrections_train_a_head_that_goes_live_and_can_be_taken_back(des
     assert world.kafka.dead() == []
 
 
-async def test_a_head_that_is_no_better_than_the_names_is_refused_and_not_tried_again(desk: World) -> None:
+async def test_a_head_that_learned_nothing_is_refused_and_not_tried_again(desk: World) -> None:
     world = desk
     await world.start("inference", "classifier", "trainer")
-    await world.publish(*said(boats="red", meals="blue"))  # as the names have it
+    await world.publish(*said(boats=["red", "blue"], meals=["red", "blue"]))  # there is nothing to learn in this
     done = await finished(world, "refused")
     assert "better than what is live" in done.reason and done.report and not done.report.passed
     await world.clients["trainer"].post("/api/train", json={})
