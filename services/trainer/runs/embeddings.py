@@ -120,7 +120,7 @@ def first(tokenizer: Any, tokens: Any, hidden: int, cache: Path) -> torch.Tensor
     pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
     with np.load(cache / "meanings.npz") as found:
         meaning, weight = torch.from_numpy(found["meaning"]).float(), torch.from_numpy(found["weight"]).float()
-    points = Task.model_construct(name="", labels={",": "", ".": ""})  # no desk may call a label so
+    points = Task.model_construct(name="", meaning="", labels={",": "", ".": ""})  # no desk may call a label so
     frame = label_messages(points, "", "")  # what stands around every document says nothing of it
     weight[[*tokenizer.all_special_ids, *tokenizer.apply_chat_template(frame, add_generation_prompt=True, return_dict=False)]] = -SPAN
     near = counted(tokens, pieces, 61)
