@@ -45,6 +45,17 @@ def trained(preset: str, minutes: float, data: Path) -> Path:
     return folder
 
 
+def tokens_of(folder: Path) -> float | None:
+    """How many tokens a run has read, by its log; None where there is no log (the shipped model's is not kept)."""
+    log = folder / "log.jsonl"
+    if not log.is_file():
+        return None
+    steps = [row for row in map(json.loads, log.read_text().splitlines()) if "tokens_per_s" in row]
+    return sum(
+        60 * (row["minutes"] - before) * row["tokens_per_s"] for before, row in zip([0.0, *(r["minutes"] for r in steps)], steps, strict=False)
+    )
+
+
 def measured(name: str, folder: Path, held: list[Row], quizzes: list[sets.Quiz]) -> Row:
     """Weights, held-out loss, accuracy of category, and mean accuracy over the foreign sets."""
     import torch
@@ -63,6 +74,7 @@ def measured(name: str, folder: Path, held: list[Row], quizzes: list[sets.Quiz])
     tasks = measure.labels(model, tokenizer, held, MOST)
     return {
         "name": name,
+        "tokens": tokens_of(folder),
         "weights": sum(p.numel() for p in model.parameters()),
         "prose": measure.prose_loss(model, tokenizer, held, 150),
         "category": tasks["category"]["accuracy"],
@@ -79,11 +91,12 @@ def page(rows: list[Row], minutes: float, chance: float) -> str:
         "",
         "![Loss and accuracy by the number of weights](scaling.png)",
         "",
-        "| model | weights | loss on held-out prose, nats a token | category, held out | label sets by name |",
-        "|---|---|---|---|---|",
+        "| model | weights | tokens read | loss on held-out prose, nats a token | category, held out | label sets by name |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        told.append(f"| {row['name']} | {row['weights'] / 1e6:.1f} M | {row['prose']:.2f} | {row['category']:.0%} | {row['named']:.0%} |")
+        read = f"{row['tokens'] / 1e6:.2f} M" if row["tokens"] else "four parts, see above"
+        told.append(f"| {row['name']} | {row['weights'] / 1e6:.1f} M | {read} | {row['prose']:.2f} | {row['category']:.0%} | {row['named']:.0%} |")
     return "\n".join(told)
 
 
