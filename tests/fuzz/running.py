@@ -19,7 +19,7 @@ from tests.fuzz.targets import Targets, in_folder
 
 CPU_S = 2.0  # that an input may take
 HUNG_S = 90.0  # of the clock on the wall, after which a process that says nothing has hung in a place that no signal reaches
-MEMORY = 3_000_000_000  # bytes that a process may take
+MEMORY = 3_000_000_000  # bytes of address space that a process may take beside what it is forked with: a test process may have torch in it
 
 
 class TooLong(BaseException):
@@ -117,6 +117,8 @@ def run(seed: int, first: int, count: int, pool: Pool, processes: int, most: int
                 crew.join()  # type: ignore[attr-defined]
                 if number >= 0:
                     total.findings.append(_lost(seed, number, pool, f"its process died with {crew.exitcode}"))  # type: ignore[attr-defined]
+                elif crew.exitcode:  # type: ignore[attr-defined]
+                    raise RuntimeError(f"a process of the fuzz run died with {crew.exitcode} outside of any input") from None  # type: ignore[attr-defined]
                 continue
             heard[here] = time.monotonic()
             crew, _ = open_ends[here]
@@ -147,7 +149,8 @@ def _lost(seed: int, number: int, pool: Pool, what: str) -> Finding:
 
 def _work(seed: int, numbers: range, pool: Pool, there: Connection) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
+    begun = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (begun + MEMORY, hard))
     with in_folder() as folder:
         targets = Targets(Path(folder))
         warm_up(targets, pool)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import __main__ as command
+from tests.fuzz import running
 from tests.fuzz.mutate import WEIGHTS, pick
 from tests.fuzz.running import Tally, one, run, warm_up
 from tests.fuzz.seeds import MOST, own
@@ -78,3 +79,12 @@ def test_a_finding_is_written_down_and_read_again(tmp_path: Path, monkeypatch: p
 def test_several_processes_do_every_number_once() -> None:
     tally = run(1, 0, 40, {"links": own()["links"], **{kind: own()[kind] for kind in ("feed", "mail", "html", "opml")}}, 2, 1, lambda _: None)
     assert tally.done == 40 and not tally.findings
+
+
+def test_processes_that_die_before_their_first_input_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(running, "warm_up", dies)
+    with pytest.raises(RuntimeError, match="died with 1 outside of any input"):
+        run(1, 0, 4, {kind: own()[kind] for kind in ("feed", "mail", "html", "opml")}, 1, 1, lambda _: None)
