@@ -87,7 +87,8 @@ def page(rows: list[Row], minutes: float, chance: float) -> str:
     """The table."""
     told = [
         f"Measured on {datetime.now(UTC):%d %B %Y} by `make bench-scaling` on {machine()}: {minutes:g} minutes of training each, and the shipped model. Labels"
-        f" chosen by their first token. By name: mean over the sets of others in `make bench-model`, of which chance is {chance:.0%}.",
+        f" chosen by their first token. By name: mean over the sets of others in `make bench-model`, of which chance is {chance:.0%}. The clock ends"
+        " a run, so what else uses the machine takes tokens away from it: read the column of tokens along with the others.",
         "",
         "![Loss and accuracy by the number of weights](scaling.png)",
         "",
