@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-# Bytecode is kept, but in one folder beside the tree. Without it each process compiles what it imports anew: 11 s of CPU for each of the engine's
-# three, 6 s for each training run (uv installs without compiling).
+# Bytecode is kept, but in one folder beside the tree. Without it each process compiles what it imports anew (uv installs without compiling): the
+# engine's server took 24 s of CPU to import and not 13, a training run 15 and not 8.5.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX ?= $(CURDIR)/build/pycache
 

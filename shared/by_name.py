@@ -1,8 +1,10 @@
-"""A voice for tasks that no head was trained for, in use (classifier) and as what a first head has to beat (trainer): the label whose name and meaning lie nearest to the text, by the sentence encoder alone.
+"""A voice for tasks that no head was trained for, in use (classifier) and as what a first head has to beat (trainer): the label whose name and meaning lie
+nearest to the text, by the sentence encoder alone.
 
 Each label is said in three ways, and its vector is the unit vector of their sum; a text's cosines to the labels of a task, over a temperature, make their
 probabilities (zero-shot classification by embeddings; Yin et al. 2019, Benchmarking Zero-shot Text Classification, compare it with others). Temperature and
-ways were chosen on training parts of fourteen public sets (docs/classifier.md); nothing else is learned, so that it speaks of any label set from the start.
+ways were chosen on training parts of fourteen public sets, ten of them those of docs/model.md; nothing else is learned, so that it speaks of any label set
+from the start.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.encoder import Read, Vectors
+from shared.encoder import DIMS, Read, Vectors
 from shared.events import digest_of
 from shared.taxonomy import LabelSet, Task
 
 TEMPERATURE = 0.06  # of the cosines
-WAYS = 3  # to say a label
 SLOPE, HALF = 6.5, 0.65  # of a multi task: from a label's share to whether it holds, even at HALF; lower, texts to which no label belongs get one
 BARE = frozenset("yes no true false none other others unknown maybe low medium normal high".split())  # names that say nothing of a text
 Floats = NDArray[np.float32]
@@ -33,15 +34,14 @@ class ByName:
     @classmethod
     def of(cls, encoder: Vectors, tasks: Sequence[Task]) -> "ByName":
         """Blocking: reads three short texts a label. Raises what the encoder raises."""
-        ways = [way for task in tasks for label in task.labels for way in said(task, label)]
-        read = {place: vector for batch in encoder.read(ways, 32) for place, vector in zip(batch.places, batch.pooled, strict=True)}
-        vectors, at = {}, 0
+        vectors, spoken = {}, []
         for task in tasks:
-            end = at + WAYS * len(task.labels)
-            summed = np.stack([read[place] for place in range(at, end)]).reshape(len(task.labels), WAYS, -1).sum(axis=1)
+            ways = [way for label in task.labels for way in said(task, label)]
+            read = {place: vector for batch in encoder.read(ways) for place, vector in zip(batch.places, batch.pooled, strict=True)}
+            summed = np.stack([read[place] for place in range(len(ways))]).reshape(len(task.labels), -1, DIMS).sum(axis=1)
             vectors[task.name] = summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
-            at = end
-        digest = digest_of(encoder.digest, repr((TEMPERATURE, SLOPE, HALF)), *ways, *(f"{task.name}/{task.kind}" for task in tasks))
+            spoken += ways
+        digest = digest_of(encoder.digest, repr((TEMPERATURE, SLOPE, HALF)), *spoken, *(f"{task.name}/{task.kind}" for task in tasks))
         return cls(vectors, {task.name: task for task in tasks}, digest)
 
     def says(self, read: Read) -> Iterator[tuple[str, Sequence[str], Floats]]:

@@ -72,10 +72,9 @@ HAND_SET = TaskFusion(parts=["llm", "neural"], others={"llm": 0.75, "neural": 0.
 """Where nothing was learned. The model learns from corrections within minutes, the head much later."""
 _DOUBTED = TaskFusion(parts=["llm", "neural"], others={"llm": 0.4, "neural": 0.6})
 NEW_NAMES = TaskFusion(parts=["llm", "neural"], others={"llm": 0.05, "neural": 0.95})
-"""Of labels that a small language model was never taught, beside an encoder that goes by their names (docs/classifier.md)."""
+"""Of labels that a small language model was never taught, beside an encoder that goes by their names (docs/model.md)."""
 TAUGHT_NAMES = TaskFusion(parts=["llm", "neural"], others={"llm": 0.5, "neural": 0.5})
 """The same once it has learned from corrections of them."""
-
 BESIDE_OWN_HEAD = TaskFusion(parts=["llm", "neural"], others={"llm": 0.25, "neural": 0.75})
 """The same beside a head that was trained on them: of the same 60 corrections of a new convention it learns more (docs/model.md)."""
 

@@ -58,8 +58,13 @@ def questions(task: Task) -> list[Task]:
     """What is asked of a task: the task itself; of a multi task a question for each label in their order, because any number may hold."""
     if task.kind != "multi":
         return [task]
-    answers = {YES: "it holds", NO: "it does not"}
-    return [Task(name=f"{task.name}: {label}, {meaning}", meaning=meaning, labels=answers) for label, meaning in task.labels.items()]
+    return [question(task, label) for label in task.labels]
+
+
+def question(task: Task, label: str) -> Task:
+    """Whether this label of a task holds."""
+    meaning = task.labels[label]
+    return Task(name=f"{task.name}: {label}, {meaning}", meaning=meaning, labels={YES: "it holds", NO: "it does not"})
 
 
 def metadata_messages(title: str, text: str, links: Sequence[Link], *, labels: dict[str, str], free_summary: bool = False) -> list[Message]:

@@ -76,8 +76,7 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
 
 def unlearned(task: Task, model: ModelStamp | None, collection: str, named: bool) -> TaskFusion:
     """The weights where none were learned. A small model counts less where it is the weaker before any correction (docs/model.md): of sentiment and urgency,
-    and least on a user's own labels and those that no head was trained for, where it was not taught them (the bundled one is right of 46 % of such texts,
-    and the encoder by the names of 68 % alone, 61 % with a quarter for the model)."""
+    and least on a user's own labels and those that no head was trained for, where it was not taught them ("Label sets of others" in docs/model.md)."""
     if model is None or not 0 < model.weights < SMALL:
         return HAND_SET
     if not named and not is_own(collection):

@@ -149,8 +149,9 @@ class Adapters:
         Raises PermanentError where too few come back, where none can be asked, or where base weights seem to speak under the adapter's name."""
         if not probes:
             raise PermanentError("it came without known answers, so it can't be told from the base weights")
-        known = [(task, p) for p in probes if (task := _task_of(p))]
-        strange = sorted({f"{p.task} of {p.collection}" for p in probes if not _task_of(p)})
+        tasks = [(_task_of(p), p) for p in probes]
+        known = [(task, p) for task, p in tasks if task]
+        strange = sorted({f"{p.task} of {p.collection}" for task, p in tasks if not task})
         if not known:
             raise PermanentError(f"its known answers are of tasks or labels that are not asked here: {', '.join(strange)}")
         left_out = ""

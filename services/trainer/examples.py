@@ -107,8 +107,7 @@ def asked(task: Task, gold: str, chance: random.Random, *, plain: bool = False) 
 
 def _yes_no(task: Task, gold: str, chance: random.Random) -> tuple[Task, str]:
     about = gold if chance.random() < 0.5 else chance.choice([name for name in task.labels if name not in NEVER])
-    put = Task(name=f"{task.name}: {about}, {task.labels[about]}", meaning="", labels={"yes": "", "no": ""})  # as use asks a multi task (enrich.py)
-    return put, "yes" if about == gold else "no"
+    return prompts.question(task, about), prompts.YES if about == gold else prompts.NO
 
 
 def label_example(task: Task, gold: str, title: str, text: str, chance: random.Random, *, plain: bool = False) -> Example:

@@ -109,9 +109,8 @@ class Handlers:
         """Ask for a run on all that still holds, and for one for each head that the loop may train of it; the adapter's request is returned. The same
         corrections give the same run id; asked again, the request that stands is returned."""
         dataset = await asyncio.to_thread(self._snapshot)  # compares every text with every other
-        heads = [
-            await self._ask(head, reason) for head in await asyncio.to_thread(self._head_snapshots)
-        ]  # first: seconds, and an adapter takes minutes
+        # heads first: they take seconds, and an adapter minutes
+        heads = [await self._ask(head, reason) for head in await asyncio.to_thread(self._head_snapshots)]
         if dataset.examples:
             return await self._ask(dataset, reason)
         if not heads:
@@ -183,10 +182,10 @@ class Handlers:
         self.requested[request.run_id] = request
         return request
 
-    def _effective(self) -> list[FeedbackGiven]:
-        """What still holds, of all label sets, and may be taught. What may not is left out last: it still takes the place of what had been said of the
+    def _effective(self, part: str = "llm") -> list[FeedbackGiven]:
+        """What still holds, of all label sets, and may be taught to this part. What may not is left out last: it still takes the place of what had been said of the
         same text before."""
-        return [item for item in effective(list(self.feedback.values())) if teachable(item) and not lowers(item)]
+        return [item for item in effective(list(self.feedback.values())) if teachable(item, part) and not lowers(item)]
 
     def _snapshot(self, role: str = ADAPTER) -> Snapshot:
         """Of a head all is held out: it comes trained, on other texts."""
@@ -199,9 +198,8 @@ class Handlers:
         """Of each collection whose head is the loop's to train and that has enough corrections. Nothing that goes wrong here (there is no encoder, say) may
         keep the adapter from its run."""
         taught: dict[str, list[FeedbackGiven]] = {}
-        for item in effective(list(self.feedback.values())):
-            if teachable(item, "neural") and not lowers(item):
-                taught.setdefault(read_by(item), []).append(item)
+        for item in self._effective("neural"):
+            taught.setdefault(read_by(item), []).append(item)
         found = []
         for collection, items in sorted(taught.items()):
             try:

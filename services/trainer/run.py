@@ -237,8 +237,8 @@ class Runs:
         digest: str = "",
         report: GateReport | None = None,
     ) -> TrainingFinished:
-        finished = TrainingFinished(run_id=request.run_id, role=request.role, outcome=outcome, finished_at=self.clock())
-        return finished.model_copy(update={"reason": reason, "digest": digest, "report": report})
+        said = {"outcome": outcome, "reason": reason, "digest": digest, "report": report}
+        return TrainingFinished(run_id=request.run_id, role=request.role, finished_at=self.clock(), **said)
 
     def record_of(self, role: str, digest: str) -> ModelPublished:
         """How a model was published. Raises PermanentError where it never was."""

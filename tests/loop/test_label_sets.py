@@ -1,7 +1,7 @@
 """Corrections of three label sets, one of them a user's own, become one adapter; none of the three pays for it; and one of them may be removed again."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from shared.registry import name_of
 from shared.taxonomy import label_set, use
 from tests.loop.world import SECURITY, PreparedRuns, World
 
+pytestmark = pytest.mark.usefixtures("own_label_sets")
 OWN = "label_sets: {desk: {tasks: {topics: {meaning: what it touches on, kind: multi, labels: {pay: wages, food: meals}}}}}\n"
 SAID = {  # collection, task -> what people say, in turn; of none the language model had said it
     ("news", "category"): ["security", "economy"] * 4,
@@ -22,15 +23,6 @@ SAID = {  # collection, task -> what people say, in turn; of none the language m
 }
 SADNESS = list(label_set("wellbeing").tasks["emotion"].labels)[SECURITY]  # what the engine says with the adapter SECURITY
 KNOWN = [("news", "category", "security", "politics"), ("wellbeing", "emotion", SADNESS, "positive"), ("desk", "topics", "pay", "pay")]
-
-
-@pytest.fixture(autouse=True)
-def _own_label_sets(tmp_path: Path) -> Iterator[None]:
-    """As the command does at the start of every service."""
-    (tmp_path / "own.yaml").write_text(OWN)
-    use(tmp_path / "own.yaml")
-    yield
-    use(None)
 
 
 async def correct_all(world: World) -> list[str]:

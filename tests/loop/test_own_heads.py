@@ -1,7 +1,6 @@
 """Corrections of a user's own label set train a head that goes live and speaks in the place of the labels' names; a worse one is refused."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -20,10 +19,12 @@ from shared.events import (
     TrainingRequested,
 )
 from shared.registry import base_id
-from shared.taxonomy import use
 from tests.loop.world import ENCODER, PreparedRuns, World
 
-pytestmark = pytest.mark.skipif(not (ENCODER / "manifest.json").exists(), reason="the sentence encoder is not exported here")
+pytestmark = [
+    pytest.mark.usefixtures("own_label_sets"),
+    pytest.mark.skipif(not (ENCODER / "manifest.json").exists(), reason="the sentence encoder is not exported here"),
+]
 OWN = """label_sets: {desk: {tasks: {pile: {meaning: which pile it goes on, labels: {red: boats and harbours, blue: food and cooking}}}}}
 """
 BOATS = ["ferry", "trawler", "tanker", "lifeboat", "barge", "yacht", "tug", "cutter", "schooner", "dinghy", "freighter", "kayak"]
@@ -32,15 +33,6 @@ WAYS = ["The {} is back in {}, they say on page {}.", "Nobody in {1} had seen su
 TOWNS = ["Almhavn", "Brekke", "Corve", "Dunmore"]
 NEW = "The harbour master saw the ferry leave the quay with all its lights out."
 ROLE = "head-desk"
-
-
-@pytest.fixture(autouse=True)
-def _own_label_sets(tmp_path: Path) -> Iterator[None]:
-    """As the command does at the start of every service."""
-    (tmp_path / "own.yaml").write_text(OWN)
-    use(tmp_path / "own.yaml")
-    yield
-    use(None)
 
 
 @pytest.fixture
