@@ -3,17 +3,19 @@
 numpy and onnxruntime are imported at the first use.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.encoder import Read
+from shared.encoder import Read, Vectors
 
 GRAPH, CARD = "head.onnx", "head.json"
 MOST_BYTES = 64 * 1024 * 1024  # of the graph
 READ_CHARS = 1000  # characters of title and text that a head reads: the encoder takes 256 word pieces
 AGREE = 0.9  # share of known answers that must come back: int8 vectors differ a little between processors
 _ROLE = "head-"
+Scores = dict[str, dict[str, float]]  # task -> label -> probability
+Says = Callable[[Read], Iterable[tuple[str, Sequence[str], Any]]]  # what is said of one batch: task, its labels, and probabilities [n, labels]
 
 
 def role_of(collection: str) -> str:
@@ -54,3 +56,14 @@ def run(session: Any, reads: str, tasks: Iterable[str], read: Read) -> list[Any]
     """What a head's graph gives of one batch: probabilities [n, labels] for each of the tasks, in their order. Raises what onnxruntime raises."""
     feed = {reads: getattr(read, reads)} | ({} if reads == "pooled" else {"mask": read.mask})
     return list(session.run([f"says.{task}" for task in tasks], feed))
+
+
+def scores_of(encoder: Vectors, texts: Sequence[str], *voices: Says, batch: int = 32) -> list[Scores]:
+    """For each text what the voices say, heads or the labels' names. Each text is read once. Blocking. Raises what they raise."""
+    found: list[Scores] = [{} for _ in texts]
+    for read in encoder.read(texts, batch) if voices else ():
+        for voice in voices:
+            for task, labels, chances in voice(read):
+                for place, row in zip(read.places, chances.tolist(), strict=True):
+                    found[place][task] = {label: round(p, 6) for label, p in zip(labels, row, strict=True)}
+    return found

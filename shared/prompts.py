@@ -7,7 +7,7 @@ Text from outside is data. It stands between document marks, and the marks thems
 import re
 from collections.abc import Sequence
 
-from shared.events import Link, digest_of
+from shared.events import LabelScore, Link, digest_of
 from shared.taxonomy import Task
 
 Message = dict[str, str]
@@ -65,6 +65,11 @@ def question(task: Task, label: str) -> Task:
     """Whether this label of a task holds."""
     meaning = task.labels[label]
     return Task(name=f"{task.name}: {label}, {meaning}", meaning=meaning, labels={YES: "it holds", NO: "it does not"})
+
+
+def holds(task: Task, answers: Sequence[LabelScore]) -> dict[str, float]:
+    """How likely each label of a multi task is to hold, by the answers to its questions."""
+    return {label: said.probability if said.label == YES else 1 - said.probability for label, said in zip(task.labels, answers, strict=True)}
 
 
 def metadata_messages(title: str, text: str, links: Sequence[Link], *, labels: dict[str, str], free_summary: bool = False) -> list[Message]:

@@ -7,7 +7,7 @@ A head is a folder of two files: head.onnx, which reads `pooled` [n, 384], or `t
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,26 +17,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from shared.encoder import DIMS, Read, Vectors
 from shared.errors import PermanentError, one_line
-from shared.heads import CARD, GRAPH, MOST_BYTES, run
+from shared.heads import CARD, GRAPH, MOST_BYTES, Scores, run, scores_of
 from shared.onnx import session
 from shared.taxonomy import LabelSet
 
-Scores = dict[str, dict[str, float]]  # task -> label -> probability
 Floats = NDArray[np.float32]
-
-
-Says = Callable[[Read], Iterable[tuple[str, Sequence[str], Floats]]]  # of one batch: task, labels, probabilities
-
-
-def scores_of(encoder: Vectors, texts: Sequence[str], batch: int, *voices: Says) -> list[Scores]:
-    """For each text what the voices say: task -> label -> probability. Each text is read once. Blocking."""
-    found: list[Scores] = [{} for _ in texts]
-    for read in encoder.read(texts, batch) if voices else ():
-        for voice in voices:
-            for task, labels, chances in voice(read):
-                for place, row in zip(read.places, chances.tolist(), strict=True):
-                    found[place][task] = {label: round(p, 6) for label, p in zip(labels, row, strict=True)}
-    return found
 
 
 class HeadCard(BaseModel):
@@ -119,7 +104,7 @@ class Head:
 
     def scores(self, encoder: Vectors, texts: Sequence[str], batch: int = 32) -> list[Scores]:
         """For each text: task -> label -> probability. Blocking."""
-        return scores_of(encoder, texts, batch, self.says)
+        return scores_of(encoder, texts, self.says, batch=batch)
 
     def _try(self) -> None:
         """Made-up texts of one to five tokens: the answers must be probabilities, of the card's labels, and not the same for every text."""

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.classifier.decide import Neural
-from services.classifier.head import Head, Scores, scores_of
+from services.classifier.head import Head
 from shared.by_name import ByName, left_to_names
 from shared.clock import Clock
 from shared.encoder import Vectors
 from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
-from shared.heads import AGREE, CARD, GRAPH, collection_of, head_text, heads_in
+from shared.heads import AGREE, CARD, GRAPH, Scores, collection_of, head_text, heads_in, scores_of
 from shared.logs import logger
 from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
 
 log = logger(__name__)
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class _Speaker:
 
     def scores(self, encoder: Vectors, texts: Sequence[str]) -> list[Scores]:
         """For each text: task -> label -> probability. Each is read once. Blocking."""
-        return scores_of(encoder, texts, BATCH, *(part.says for part in (self.head, self.names) if part))
+        return scores_of(encoder, texts, *(part.says for part in (self.head, self.names) if part))
 
 
 class LiveHead:
@@ -109,7 +108,7 @@ class LiveHead:
         """What the head says of texts as they stand, to compare them with one another. Blocking. Empty like `score`."""
         return self._ask(texts, collection)[1]
 
-    def _ask(self, texts: Sequence[str], collection: str) -> tuple["_Speaker", list[Scores]]:
+    def _ask(self, texts: Sequence[str], collection: str) -> tuple[_Speaker, list[Scores]]:
         speaker, speaks_for = _Speaker(), label_set(collection).collection
         try:
             speaker = self._speaker(collection)
@@ -151,7 +150,7 @@ class LiveHead:
         log.info("head.live", role=wanted.role, digest=wanted.digest)
         return self._report(wanted, "active", wanted.reason, agreed, began)
 
-    def _speaker(self, collection: str) -> "_Speaker":
+    def _speaker(self, collection: str) -> _Speaker:
         """Who speaks for the label set that the collection is read by: one without a set of its own has those of `news` too."""
         labels = label_set(collection)
         head = self.heads.get(labels.collection)

@@ -16,7 +16,7 @@ from shared.errors import PermanentError, one_line
 from shared.events import DocumentEnriched, DocumentIngested, LabelScore, Metadata, ModelStamp
 from shared.grounding import candidates, metadata_schema, read_metadata
 from shared.logs import logger
-from shared.prompts import NO, YES, Message, label_messages, metadata_messages, prompt_hash, questions
+from shared.prompts import NO, YES, Message, holds, label_messages, metadata_messages, prompt_hash, questions
 from shared.taxonomy import Task, label_set
 
 log = logger(__name__)
@@ -64,9 +64,9 @@ class Enricher:
         if task.kind != "multi":
             return await self.engine.choose(name, prompts[0], list(task.labels))
         answers = await _all([self.engine.choose(name, prompt, [YES, NO]) for prompt in prompts])
-        holds = {label: round(a.probability if a.label == YES else 1 - a.probability, 6) for label, a in zip(task.labels, answers, strict=True)}
-        likeliest = max(holds, key=lambda label: holds[label])
-        return LabelScore(label=likeliest, probability=holds[likeliest], probabilities=holds)
+        found = {label: round(p, 6) for label, p in holds(task, answers).items()}
+        likeliest = max(found, key=lambda label: found[label])
+        return LabelScore(label=likeliest, probability=found[likeliest], probabilities=found)
 
     def _prompts(self, task: Task, title: str, text: str) -> list[list[Message]]:
         """What is asked of a task: one question, or of a multi task one for each label."""

@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shared.encoder import Encoder, Read
 from shared.errors import PermanentError, one_line
 from shared.events import Probe
-from shared.heads import CARD, GRAPH, MOST_BYTES, heads_in, role_of, run
+from shared.heads import CARD, GRAPH, MOST_BYTES, Scores, heads_in, role_of, run
 from shared.onnx import session
 from shared.taxonomy import NOTHING, LabelSet
 
 MOST = {GRAPH: MOST_BYTES, CARD: 1024 * 1024}  # bytes
 MOST_PROBES, PROBE_CHARS = 32, 4000  # of one as JSON: they travel in an event
-Scores = dict[str, dict[str, float]]  # task -> label -> probability
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from services.trainer.dataset import Example
 from shared.events import LabelScore
-from shared.prompts import NO, YES, questions
+from shared.prompts import NO, YES, holds, questions
 from shared.taxonomy import NOTHING, Task, label_set
 
 
@@ -39,17 +39,17 @@ def heard(example: Example, answers: Mapping[Example, LabelScore]) -> Heard:
     task, scores = _task(example), [answers[question] for question in _questions(example)]
     if task.kind != "multi":
         return Heard(scores[0].label, scores[0].label, scores[0].probability)
-    holds = {label: s.probability if s.label == YES else 1 - s.probability for label, s in zip(task.labels, scores, strict=True)}
-    first, second = sorted(holds, key=lambda label: -holds[label])[:2]
-    return Heard(",".join(label for label, p in holds.items() if p >= task.threshold) or NOTHING, first, holds[first] - holds[second])
+    found = holds(task, scores)
+    first, second = sorted(found, key=lambda label: -found[label])[:2]
+    return Heard(",".join(label for label, p in found.items() if p >= task.threshold) or NOTHING, first, found[first] - found[second])
 
 
 def _questions(example: Example) -> list[Example]:
     task = _task(example)
     if task.kind != "multi":
         return [example]
-    holds = task.chosen(example.label) if example.label else []
-    answers = [(YES if label in holds else NO) if example.label else "" for label in task.labels]
+    said = task.chosen(example.label) if example.label else []
+    answers = [(YES if label in said else NO) if example.label else "" for label in task.labels]
     return [
         example.model_copy(update={"task": question.name, "label": answer, "incorrect": ""})
         for question, answer in zip(questions(task), answers, strict=True)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.dataset import Example, Snapshot
-from services.trainer.heads import Head, Scores, answer, ask, likeliest
+from services.trainer.heads import Head, answer, ask, likeliest
 from shared.by_name import ByName, left_to_names
 from shared.encoder import Encoder
 from shared.errors import PermanentError
-from shared.heads import AGREE, head_text
+from shared.heads import AGREE, Scores, head_text, scores_of
 from shared.taxonomy import NOTHING, LabelSet, label_set, use
 
 
@@ -86,13 +86,8 @@ def _examples(snapshot: Snapshot, heads: Sequence[Head]) -> list[Example]:
 
 def by_name(encoder: Encoder, labels: LabelSet, texts: Sequence[str]) -> list[Scores]:
     """What the encoder says of each text by the labels' names, of the tasks of which they tell something."""
-    found: list[Scores] = [{} for _ in texts]
     names = ByName.of(encoder, left_to_names(labels, []))
-    for read in encoder.read(texts) if names.tasks else ():
-        for task, said, chances in names.says(read):
-            for place, row in zip(read.places, chances.tolist(), strict=True):
-                found[place][task] = dict(zip(said, row, strict=True))
-    return found
+    return scores_of(encoder, texts, *([names.says] if names.tasks else []))
 
 
 def commonest(snapshot: Snapshot) -> dict[str, str]:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.classifier.fusion import UNCALIBRATED, decide
-from services.classifier.head import Head, scores_of
+from services.classifier.head import Head
 from services.classifier.pooled import Calibration
 from services.inference.enrich import Enricher
 from shared.by_name import ByName
 from shared.encoder import Encoder
 from shared.errors import PermanentError
 from shared.events import LabelScore
-from shared.heads import head_text
+from shared.heads import head_text, scores_of
 from shared.pooling import NEW_NAMES
 from tests.bench.model.engine import AT_ONCE, NAME, each
 from tests.bench.model.figures import Figure, against, macro_f1, recalls, share
@@ -47,7 +47,7 @@ def by_name(quiz: Quiz, parts: Parts, meanings: Mapping[str, str]) -> list[dict[
     """What the classifier's encoder says by the labels' names and meanings, and by what they are told by where a name alone means nothing."""
     told = quiz.task.model_copy(update={"labels": {label: quiz.told.get(label, meanings.get(label, "")) for label in quiz.task.labels}})
     voice = ByName.of(parts.encoder, [told])
-    found = scores_of(parts.encoder, [head_text(item.title, item.text) for item in quiz.items], 32, voice.says)
+    found = scores_of(parts.encoder, [head_text(item.title, item.text) for item in quiz.items], voice.says)
     return [one[quiz.task.name] for one in found]
 
 
