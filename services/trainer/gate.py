@@ -122,8 +122,7 @@ def _tasks(rows: list[Judged]) -> GateCheck:
     told, lost = [], []
     for task in sorted({row.task for row in rows}):
         of_task = [row for row in rows if row.task == task]
-        before, after = _accuracies(of_task)
-        told.append(f"{task} {before:.0%} before, {after:.0%} after, of {len(of_task)}")
+        told.append(_fares(task, of_task))
         lost += told[-1:] if _falls(of_task) else []
     return GateCheck(name="no task pays for it", passed=not lost, detail="; ".join(lost or told) or "nothing to judge by")
 
@@ -237,11 +236,16 @@ def _sets(rows: list[Judged], taught: Mapping[str, int]) -> GateCheck:
         if not of_set:
             told.append(f"{collection}: {taught[collection]} taught and none held out, so it was not judged")
             continue
-        before, after = _accuracies(of_set)
-        told.append(f"{collection} {before:.0%} before, {after:.0%} after, of {len(of_set)}")
+        told.append(_fares(collection, of_set))
         if _falls(of_set):
+            before, after = _accuracies(of_set)
             lost.append(f"{collection} falls from {before:.0%} to {after:.0%} of {len(of_set)}")
     return GateCheck(name="no label set pays for it", passed=not lost, detail="; ".join(lost or told) or "nothing to judge by")
+
+
+def _fares(name: str, rows: list[Judged]) -> str:
+    before, after = _accuracies(rows)
+    return f"{name} {before:.0%} before, {after:.0%} after, of {len(rows)}"
 
 
 def _falls(rows: list[Judged]) -> bool:
