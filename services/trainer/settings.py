@@ -21,7 +21,9 @@ class Settings(ServiceSettings):
     held_out: float = Field(default=0.25, gt=0, lt=1, description="share of the stories that a run never trains on and the gate judges by")
     least_held_out: int = Field(default=12, ge=1, description="fewer held-out examples than this: the gate refuses")
     epochs: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="at its peak, for the bundled model; for one of billions of weights take 1e-4 or less"
+    )
     rank: int = Field(default=16, ge=1)
     threads: int = Field(default=1, ge=1, description="of a training run; on two shared cores two threads took four times the processor of one")
     run_limit_s: float = Field(default=3000.0, gt=0, description="a run that takes longer is ended and called failed")

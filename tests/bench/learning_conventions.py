@@ -173,7 +173,7 @@ def _labelled(data: Path, *, name: str, task: str, names: dict[str, str], note: 
     items = {item.text: item for item in (_item(row, names) for row in rows) if len(item.text) > 20}  # the same text once
     if len(items) < LEAST_ROWS:
         return None
-    declared = _declared(name.replace("_", "-"), task, dict.fromkeys(names.values(), ""))
+    declared = _declared(f"set-{name.replace('_', '-')}", task, dict.fromkeys(names.values(), ""))
     return Convention(name=name, task=task, declared=declared, items=list(items.values()), held_out=[], note=note)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,16 @@ def test_the_label_set_is_a_real_one_with_tasks_that_nobody_corrects(news: Conve
     labels = read(news.write(tmp_path))["news"]
     assert list(labels.tasks["page"].labels) == ["lab", "money", "games", "abroad"]
     assert {task.name for task in labels.asked_of("llm")} == {"page", "sentiment", "urgency"}
+
+
+@pytest.mark.parametrize("spec", made.LABELLED, ids=lambda spec: spec["name"])
+def test_every_set_of_the_list_makes_a_label_set(spec: dict[str, Any], tmp_path: Path) -> None:
+    labels = list(spec["names"])
+    rows = [{"text": f"story {n} of {n * n} words about {labels[n % len(labels)]}", "label": labels[n % len(labels)]} for n in range(300)]
+    (tmp_path / spec["name"]).mkdir()
+    (tmp_path / spec["name"] / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (found,) = [c for c in conventions(tmp_path) if c.name != "sample"]
+    assert list(found.labels().tasks[spec["task"]].labels) == list(spec["names"].values())
 
 
 def test_the_snapshot_trains_on_the_corrections_and_holds_out_the_rest(news: Convention) -> None:

@@ -93,6 +93,20 @@ def test_only_the_upper_half_is_trained_and_the_adapter_says_so(base: Any, choos
     assert any(float(p.detach().abs().max()) > 0 for name, p in model.named_parameters() if "lora_B" in name)
 
 
+def test_of_the_two_matrices_b_learns_faster_all_the_time(base: Any, chooser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from services.trainer.runs.tune import B_FASTER
+
+    made: list[Any] = []
+    real = torch.optim.AdamW
+    monkeypatch.setattr(torch.optim, "AdamW", lambda *args, **how: made.append(real(*args, **how)) or made[-1])
+    told: list[tuple[float, float]] = []
+    model = tuned(base, chooser, lambda *_: told.append(tuple(group["lr"] for group in made[0].param_groups)))
+    slow, fast = ({id(p) for p in group["params"]} for group in made[0].param_groups)
+    names = {name: id(p) for name, p in model.named_parameters() if p.requires_grad}
+    assert fast == {p for name, p in names.items() if "lora_B" in name} and slow == {p for name, p in names.items() if "lora_A" in name}
+    assert len(told) == 4 and all(b == pytest.approx(B_FASTER * a) for a, b in told) and told[0] != told[-1]
+
+
 def test_kept_states_teach_the_same_as_the_whole_pass(tiny_base: Path, chooser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM
 
