@@ -20,7 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("ingest", "inference", "classifier", "retriever", "feedback", "trainer")
 KUBERNETES = "1.31.0"
 CHART_NEEDS = ["kafka.bootstrapServers=kafka:9092", "qdrant.url=http://qdrant:6333", "existingSecret=feedloop"]
-CHART_OPTIONS = ["networkPolicy.enabled=true", "serviceMonitor.enabled=true", "objects.uri=s3://bucket/prefix", "model.hub=owner/model"]
+CHART_OPTIONS = [
+    "networkPolicy.enabled=true",
+    "serviceMonitor.enabled=true",
+    "objects.uri=s3://bucket/prefix",
+    "model.hub=owner/model",
+    "helpText=Ask Ana",
+]
 _ENV_NAME = re.compile(r"\b(FEEDLOOP_[A-Z][A-Z_]*[A-Z]|KAFKA_BOOTSTRAP_SERVERS|QDRANT_[A-Z_]*[A-Z])\b")
 _OUR_METRIC = re.compile(r"\bfeedloop_[a-z_]+\b")
 _DECLARED_METRIC = re.compile(r'_(counter|gauge|histogram)\(\s*"([a-z_]+)"')

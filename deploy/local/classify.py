@@ -16,24 +16,30 @@ from deploy.local.texts import Given
 AT_ONCE, EXPLAINED_AT_ONCE = 64, 8  # texts in a request: the classifier takes 256, and 16 where the words are asked for
 MOST_CHARS = 400_000  # in a request: what comes back within the client's patience
 SHOWN_CHARS = 160
-CARE = "A hint from words, no diagnosis: please read the text yourself. Where somebody may be in danger, turn to a local emergency or crisis service now."
 
 
 async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_json: bool, explain: bool) -> None:
-    """Print the verdict on each text as it comes, in the order given: as tables for a person, or as a JSON object a line."""
+    """Print the verdict on each text as it comes, in the order given: as tables for a person, or as a JSON object a line. The help text
+    that goes with a safety label stands once, at the end of what a person reads."""
+    help_text = ""
     batches = _batches(texts, EXPLAINED_AT_ONCE if explain else AT_ONCE)
     first = next(batches, [])  # what is wrong with the texts is said whether or not a classifier is there
-    async with Client(addresses(profile)) as client:
-        for batch in chain([first] if first else [], batches):
-            items = [{"text": given.text, "title": given.title} for given in batch]
-            path = "/api/classify?explain=1" if explain else "/api/classify"
-            answer = await client.post("classifier", path, {"items": items, "collection": collection})
-            for given, verdict in zip(batch, answer["items"], strict=True):
-                if as_json:
-                    sys.stdout.write(json.dumps({"text": given.text, **({"title": given.title} if given.title else {}), **verdict}) + "\n")
-                else:
-                    show(given, verdict)
-            sys.stdout.flush()
+    try:
+        async with Client(addresses(profile)) as client:
+            for batch in chain([first] if first else [], batches):
+                items = [{"text": given.text, "title": given.title} for given in batch]
+                path = "/api/classify?explain=1" if explain else "/api/classify"
+                answer = await client.post("classifier", path, {"items": items, "collection": collection})
+                for given, verdict in zip(batch, answer["items"], strict=True):
+                    if as_json:
+                        sys.stdout.write(json.dumps({"text": given.text, **({"title": given.title} if given.title else {}), **verdict}) + "\n")
+                    else:
+                        show(given, verdict)
+                        help_text = verdict["care"]["help"] if verdict["care"] else help_text
+                sys.stdout.flush()
+    finally:  # also where the classifier goes away between two requests: what was shown until then needs it
+        if help_text:
+            out.print(Text(help_text))
 
 
 def _batches(texts: Iterable[Given], most: int) -> Iterator[list[Given]]:
@@ -48,11 +54,14 @@ def _batches(texts: Iterable[Given], most: int) -> Iterator[list[Given]]:
 
 
 def show(given: Given, verdict: Mapping[str, Any]) -> None:
-    """One verdict for a terminal: what may be a danger first."""
+    """One verdict for a terminal, as the page has it: calm words and what they are not, then the verdicts, what may be a danger first."""
     text = " ".join(f"{given.title}. {given.text}".split() if given.title else given.text.split())
     out.print(Text(f"“{text[:SHOWN_CHARS]}{'…' if len(text) > SHOWN_CHARS else ''}”", style="bold"))
+    if care := verdict["care"]:
+        out.print(Text(f"  Whoever wrote this {care['words']}."))
+        out.print(Text(f"  {care['note']}", style="dim"))
     decisions: dict[str, Any] = verdict["decision"]
-    grave = verdict.get("safety", [])
+    grave = verdict["safety"]
     for task in sorted(decisions, key=lambda name: name not in grave):
         decision = decisions[task]
         label = ", ".join(decision.get("labels") or [decision["label"] or "none of them"])
@@ -64,8 +73,6 @@ def show(given: Given, verdict: Mapping[str, Any]) -> None:
         if words := decision.get("mattered"):
             told = ", ".join(f"{span['words']} (−{span['drop']:.0%})" for span in words)
             out.print(Text(f"               mattered most: {told}"))
-    if grave:
-        out.print(Text(f"  {CARE}"))
     parts = {"rules": "rules_digest", "head": "head_digest", "fusion": "fusion_digest"}
     known = [f"{part} {str(verdict.get(key) or 'none')[:12]}" for part, key in parts.items()]
     out.print(Text(f"  collection {verdict['collection']}: {', '.join(known)}", style="dim"))

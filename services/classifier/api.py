@@ -16,6 +16,7 @@ from services.classifier.mattered import mattered
 from services.classifier.rule_desk import PublishRequest
 from shared import taxonomy
 from shared.bodies import body
+from shared.care import HELP, Care, holding, severity, shown
 from shared.events import Decision
 from shared.service import Json
 
@@ -48,13 +49,15 @@ class ClassifyRequest(BaseModel):
 
 
 class Classified(BaseModel):
-    """The verdict on one text. `safety` names the tasks that say a safety label; a digest is empty where that part is missing."""
+    """The verdict on one text. `safety` names the tasks that say a safety label, and `care` is what a person who reads such a verdict must see with it; null
+    where no task says one. A digest is empty where that part is missing."""
 
     decision: dict[str, Decision]
     rules_digest: str
     head_digest: str
     fusion_digest: str
     safety: list[str]
+    care: Care | None
     collection: str
 
 
@@ -101,10 +104,10 @@ class Problem(BaseModel):
 
 
 class Api:
-    """The routes of the classifier."""
+    """The routes of the classifier. `help_text` goes with each verdict that carries a safety label."""
 
-    def __init__(self, decider: Decider, head: LiveHead) -> None:
-        self.decider, self.head = decider, head
+    def __init__(self, decider: Decider, head: LiveHead, help_text: str = HELP) -> None:
+        self.decider, self.head, self.help_text = decider, head, help_text
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/api/classify", self.classify, methods=["POST"]), Route("/api/rules", self.rules), Route("/openapi.json", self.described)]
@@ -112,7 +115,7 @@ class Api:
     async def classify(self, request: Request) -> Response:
         """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules, head and
         the corrections that people gave on the same text. With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names
-        the tasks that say a safety label."""
+        the tasks that say a safety label, and `care` is what to show with it."""
         asked = await body(request, ClassifyRequest)
         explain = request.query_params.get("explain", "") not in ("", "0", "false")
         items = asked.items or [Item(text=asked.text or "", title=asked.title)]
@@ -134,13 +137,13 @@ class Api:
             spans = mattered(item.title, item.text, decision, lambda texts: self.head.compare(texts, collection))
             decision = {task: one.model_copy(update={"mattered": spans.get(task, [])}) for task, one in decision.items()}
         labels = self.decider.labels(collection)
-        grave = [task for task, one in decision.items() if any(labels.tasks[task].severity(label) for label in one.labels or [one.label])]
         return Classified(
             decision=decision,
             rules_digest=verdict.rules_digest,
             head_digest=verdict.head_digest,
             fusion_digest=verdict.fusion_digest,
-            safety=grave,
+            safety=[task for task, one in decision.items() if severity(labels.tasks[task], holding(one))],
+            care=shown(decision, labels.tasks, self.help_text),
             collection=labels.collection,
         )
 

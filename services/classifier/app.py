@@ -51,7 +51,7 @@ def build(settings: Settings) -> Service:
         "classifier",
         settings,
         bus,
-        routes=[*Api(decider, head).routes(), *desk.routes()],
+        routes=[*Api(decider, head, settings.help()).routes(), *desk.routes()],
         background=[handlers.keep_head, handlers.keep_rules, desk.keep_announced],
         prepare=prepare,
     )

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from shared.settings import ServiceSettings
+from shared.care import CareSettings
 
 
-class Settings(ServiceSettings):
+class Settings(CareSettings):
     """FEEDLOOP_RULES and the rest; see docs/operations.md for the table."""
 
     http_port: int = Field(default=8083, ge=0, le=65535)

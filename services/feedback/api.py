@@ -14,11 +14,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.feedback import care
 from services.feedback.neighbours import Neighbours
 from services.feedback.stream import Stream
 from services.feedback.views import Items, Loop, Order
-from shared import metrics
+from shared import care, metrics
 from shared.bodies import body
 from shared.bus import Bus
 from shared.events import FeedbackGiven, digest_of

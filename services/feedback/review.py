@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from services.feedback.care import gravest, severity
+from shared.care import gravest, severity
 from shared.events import Decision, DocumentClassified, FeedbackGiven, Record
 from shared.taxonomy import Task, label_set
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from heapq import nlargest
 from typing import Any, Literal, NamedTuple
 
-from services.feedback import care
 from services.feedback.review import Review, review, tasks_of
+from shared import care
 from shared.events import (
     DocumentClassified,
     FeedbackGiven,

@@ -88,6 +88,9 @@ pod's name, which no other live pod bears. */}}
     - name: FEEDLOOP_ENGINE_URL
       value: {{ ternary "http://127.0.0.1:8000" (.root.Values.engine.url | default "") .root.Values.engine.enabled | required "engine.enabled is false: set engine.url" | quote }}
     {{- end }}
+    {{- if and .root.Values.helpText (has .name (list "classifier" "feedback")) }}
+    - {name: FEEDLOOP_HELP_TEXT, value: {{ .root.Values.helpText | quote }}}
+    {{- end }}
     {{- range $key, $value := $values.extraEnv }}
     - {name: {{ $key }}, value: {{ $value | quote }}}
     {{- end }}

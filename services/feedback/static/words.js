@@ -11,7 +11,7 @@ export const holding = (decision) => (decision.labels?.length ? decision.labels 
 /** A person's answer as the API takes it. */
 export const answer = (labels) => labels.join(", ") || NOTHING;
 
-/** How grave a verdict is: 1 for the task's gravest safety label, 0 for none (services/feedback/care.py severity). */
+/** How grave a verdict is: 1 for the task's gravest safety label, 0 for none (shared/care.py severity). */
 export function severity(task, decision) {
   const safety = task?.safety_labels ?? [];
   return Math.max(0, ...holding(decision).map((label) => safety.indexOf(label) + 1)) / (safety.length || 1);

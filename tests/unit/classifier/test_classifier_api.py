@@ -14,10 +14,13 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from test_classifier_head import SHIPPED, OneHot
 
-from deploy.local.classify import CARE, classify
+from deploy.local.classify import classify
 from deploy.local.texts import Given
 from services.classifier.api import MOST_EXPLAINED, Api
+from services.classifier.app import build
 from services.classifier.live_head import LiveHead
+from services.classifier.settings import Settings
+from shared.care import GRAVEST, HELP, NOTE
 from shared.objects import ObjectStore
 from shared.registry import Registry
 from shared.service import _bad_input, _http_error
@@ -46,6 +49,25 @@ async def test_a_verdict_carries_what_it_rests_on(client: httpx.AsyncClient) -> 
     assert sum(category["probabilities"].values()) == pytest.approx(1, abs=1e-4) and category["label"] in category["possible"]
     assert category["parts"][0]["probabilities"] and category["mattered"] == []
     assert any("uncalibrated" in reason for reason in category["reasons"])
+
+
+@pytest.mark.parametrize("collection", ["news", "wellbeing"])
+async def test_care_goes_with_a_safety_label_and_with_no_other(client: httpx.AsyncClient, collection: str) -> None:
+    items = [{"text": "I went to the store"}, {"text": "I want to kill myself"}]
+    calm, grave = (await client.post("/api/classify", json={"items": items, "collection": collection})).json()["items"]
+    assert (calm["safety"], calm["care"]) == ([], None)
+    assert grave["care"] == {"words": GRAVEST, "severity": 1.0, "task": grave["care"]["task"], "note": NOTE, "help": HELP}
+    assert grave["care"]["task"] in grave["safety"]
+
+
+async def test_the_help_text_is_the_desks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FEEDLOOP_HELP_TEXT", "Ask Ana at the front desk.")
+    for name in ("HEAD", "MODELS_CACHE", "OBJECTS"):
+        monkeypatch.setenv(f"FEEDLOOP_{name}", str(tmp_path / name))
+    service = build(Settings())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=service.app), base_url="http://classifier") as made:
+        answer = (await made.post("/api/classify", json={"text": "I want to kill myself"})).json()
+    assert answer["care"]["help"] == "Ask Ana at the front desk."
 
 
 async def test_explanations_are_asked_for_and_bounded(client: httpx.AsyncClient) -> None:
@@ -102,6 +124,9 @@ async def test_the_interface_is_described_as_it_is(client: httpx.AsyncClient) ->
         assert reference in schemas
     assert schemas["ClassifyRequest"]["properties"]["collection"]["default"] == "news"
     assert "drop_safety_rules" in schemas["PublishRequest"]["properties"]
+    care = schemas["Care"]
+    assert set(care["required"]) == {"words", "severity", "task", "note", "help"} and "no diagnosis" in care["description"]
+    assert schemas["Classified"]["properties"]["care"]["anyOf"] == [{"$ref": "#/components/schemas/Care"}, {"type": "null"}]
     answers = {"Classified": await client.post("/api/classify", json={"text": "a"}), "RulesInForce": await client.get("/api/rules")}
     for name, answer in answers.items():
         assert answer.status_code == 200 and set(answer.json()) == set(schemas[name]["properties"]) == set(schemas[name]["required"])
@@ -119,11 +144,14 @@ async def test_the_command_against_the_service(api: Starlette, monkeypatch: pyte
         texts = [Given("I want to kill myself"), Given("I went to the store", "Saturday")]
         await classify(texts, "wellbeing", "default", as_json=False, explain=True)
         said = capsys.readouterr().out
-        assert said.count(CARE[:30]) == 1 and said.index(CARE[:30]) < said.index("I went to the store")
+        whole = " ".join(said.split())  # lines are broken where the terminal ends
+        assert whole.count(f"Whoever wrote this {GRAVEST}. {NOTE}") == 1 and whole.index(NOTE) < whole.index("I went to the store")
+        assert whole.endswith(" ".join(HELP.split())) and whole.count(HELP[:40]) == 1
         assert said.index("risk") < said.index("I went to the store") and "high 100%  by rule" in said and "wellbeing: rules " in said
         await classify(texts, "news", "default", as_json=True, explain=False)
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [row["decision"]["risk"]["label"] for row in rows] == ["high", "none"] and rows[1]["title"] == "Saturday"
+        assert rows[0]["care"]["help"] == HELP and rows[1]["care"] is None
     finally:
         server.should_exit = True
         await serving

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from services.feedback.care import GRAVEST, OTHER, gravest, severity, words
 from services.feedback.review import SAFETY_WEIGHT, Review, information, review
 from services.feedback.views import Items
+from shared.care import GRAVEST, OTHER, gravest, severity, words
 from shared.events import Decision, DocumentClassified, FeedbackGiven
 from shared.taxonomy import Task, label_set
 

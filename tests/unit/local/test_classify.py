@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from deploy.local.classify import AT_ONCE, MOST_CHARS, classify
 from deploy.local.errors import LocalError
 from deploy.local.texts import LONGEST, Given, form_of, texts_of
 
+HELP = "Ask Ana [room 4].\n\nShe is there."
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -84,12 +86,14 @@ def test_options_that_exclude_each_other_and_files_that_are_not_there(tmp_path: 
 
 @pytest.fixture
 async def classifier(monkeypatch: pytest.MonkeyPatch):
-    """Says risk high of texts with "kill", and keeps what it was asked."""
+    """Says risk high of texts with "kill", is away for one that says so, and keeps what it was asked."""
     asked: list[tuple[str, dict]] = []
 
     async def answer(request: web.Request) -> web.Response:
         body = await request.json()
         asked.append((request.query_string, body))
+        if any(item["text"] == "away" for item in body["items"]):
+            return web.json_response({"error": "something this needs is away"}, status=503)
         if body["collection"] == "gossip!":
             return web.json_response({"error": "'gossip!' is no name of a collection"}, status=422)
         return web.json_response({"items": [verdict(item["text"], "explain" in request.query_string) for item in body["items"]]})
@@ -114,6 +118,7 @@ def verdict(text: str, explained: bool) -> dict:
             "risk": {"label": risk, "probability": 1.0, "by": "rule", "reasons": ["rule x: because [why]"]},
         },
         "safety": ["risk"] if risk == "high" else [],
+        "care": {"words": "may need help now", "severity": 1.0, "task": "risk", "note": "It is no diagnosis.", "help": HELP} if risk == "high" else None,
         "collection": "news", "rules_digest": "abc", "head_digest": "", "fusion_digest": "d" * 64,
     }  # fmt: skip
 
@@ -125,6 +130,30 @@ async def test_a_verdict_for_a_person(classifier, capsys: pytest.CaptureFixture[
     assert "“A title. I will kill it”" in said and "rule x: because [why]" in said and "mattered most: goal (−25%)" in said
     assert said.index("risk") < said.index("category") and "sport 60%  by neural  unsure" in said and "none of them" in said
     assert "collection news: rules abc, head none, fusion dddddddddddd" in said
+
+
+async def test_care_stands_with_its_text_and_help_once_at_the_end(classifier, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["I will kill it", "one", "kill"] + ["two"] * AT_ONCE
+    await classify([Given(text) for text in texts], "news", "default", as_json=False, explain=False)
+    said = capsys.readouterr().out
+    assert len(classifier) == 2 and said.endswith(f"\n\n{HELP}\n") and said.count(HELP) == 1
+    first, calm, second = said.split("“")[1:4]
+    for shown in (first, second):  # before the label, as on the page
+        assert shown.index("\n  Whoever wrote this may need help now.\n  It is no diagnosis.\n") < shown.index("risk")
+    assert "help" not in calm and "Ana" not in first + calm
+    assert not re.search(r"(you|they|he|she|writer|person|this) (is|are|has|have) ", said.replace(HELP, ""), re.IGNORECASE), "says what somebody is"
+    await classify([Given("one")], "news", "default", as_json=False, explain=False)
+    assert "Ana" not in capsys.readouterr().out
+    await classify([Given("kill"), Given("one")], "news", "default", as_json=True, explain=False)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows[0]["care"]["help"] == HELP and rows[1]["care"] is None
+
+
+async def test_help_is_shown_also_where_the_classifier_goes_away(classifier, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [Given("kill"), *[Given("one")] * (AT_ONCE - 1), Given("away")]
+    with pytest.raises(LocalError, match="away"):
+        await classify(texts, "news", "default", as_json=False, explain=False)
+    assert capsys.readouterr().out.endswith(f"\n{HELP}\n")
 
 
 async def test_json_a_line_in_order_and_in_batches(classifier, capsys: pytest.CaptureFixture[str]) -> None:
