@@ -36,11 +36,11 @@ def build(settings: Settings) -> Service:
     book = RuleBook(settings.rules, label_set, drop_safety_rules=settings.drop_safety_rules)
     desk = RuleDesk(book, store, bus, utc_now)
     decider = Decider(book, Overlay(), label_set, Fusions(settings.fusion))
-    handlers = Handlers(decider, head, bus)
+    handlers = Handlers(decider, head, bus, settings.keep_documents)
     bus.handle(DocumentIngested, handlers.on_document_ingested, at_once=settings.at_once)
     bus.handle(DocumentEnriched, handlers.on_document_enriched, at_once=settings.at_once)
     bus.handle(FeedbackGiven, handlers.on_feedback_given)
-    bus.project(FeedbackGiven, handlers.remember)
+    bus.project(FeedbackGiven, handlers.on_feedback_heard)
     bus.project(ModelPublished, handlers.on_model_published)
     bus.project(RulesPublished, desk.on_rules_published)
 
@@ -52,6 +52,6 @@ def build(settings: Settings) -> Service:
         settings,
         bus,
         routes=[*Api(decider, head, settings.help()).routes(), *desk.routes()],
-        background=[handlers.keep_head, handlers.keep_rules, desk.keep_announced],
+        background=[handlers.keep_head, handlers.keep_rules, handlers.keep_copies, desk.keep_announced],
         prepare=prepare,
     )

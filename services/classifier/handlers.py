@@ -4,6 +4,7 @@ import asyncio
 import time
 from datetime import datetime
 
+from services.classifier.copies import Copies
 from services.classifier.decide import Decider
 from services.classifier.live_head import LiveHead
 from shared import metrics
@@ -21,18 +22,23 @@ HEAD_WAIT_S = 30.0  # how long verdicts wait, after a start, for the head that w
 class Handlers:
     """A verdict for every document: provisional at once, final when the LLM has spoken, corrected when a person has."""
 
-    def __init__(self, decider: Decider, head: LiveHead, bus: Bus) -> None:
+    def __init__(self, decider: Decider, head: LiveHead, bus: Bus, keep: int = 5_000) -> None:
+        """`keep`: how many of the newest documents to hold, for the corrections that come to concern them."""
         self.decider, self.head, self.bus = decider, head, bus
+        self.copies = Copies(decider.overlay, keep)
         self.ready = asyncio.Event()  # the overlay has caught up, and the head that was live is live again, or was waited for long enough
         self._wanted: dict[str, ModelPublished] = {}  # by role: what is yet to be brought about
         self._changed = asyncio.Event()
+        self._heard: asyncio.Queue[FeedbackGiven] = asyncio.Queue()
 
     async def on_document_ingested(self, document: DocumentIngested) -> list[DocumentClassified]:
         """The provisional verdict, by rules and head."""
+        self.copies.keep(document)  # first: feedback may come while it is judged
         return [await self._decide(document)]
 
     async def on_document_enriched(self, document: DocumentEnriched) -> list[DocumentClassified]:
         """The final verdict, or the corrected one where a correction stands for the document."""
+        self.copies.keep(document)
         return [await self._decide(document)]
 
     async def on_feedback_given(self, event: FeedbackGiven) -> list[DocumentClassified]:
@@ -49,6 +55,22 @@ class Handlers:
         if event.kind == "correction":
             self.decider.labels(event.collection).check(event.task, event.correct)
         self.decider.overlay.remember(event)
+
+    def on_feedback_heard(self, event: FeedbackGiven) -> None:
+        """Feedback on whatever document, in every replica: remember it, and note it for `keep_copies`. Raises as `remember`."""
+        self.remember(event)
+        if self.ready.is_set():  # before that nothing has been judged without it
+            self._heard.put_nowait(event)
+
+    async def keep_copies(self) -> None:
+        """Judge again the documents judged before that feedback on another text concerns. Runs as long as the service."""
+        while True:
+            event = await self._heard.get()
+            given = self.decider.overlay.given(event)
+            for document in self.copies.of(given) if given else ():
+                # the document that was judged comes along with the feedback, and its verdict is given there
+                if event.document is None or document.id != event.document_id:
+                    await self.bus.publish(await self._decide(document))
 
     def on_model_published(self, event: ModelPublished) -> None:
         """Note which head is wanted; `keep_head` brings it about."""

@@ -50,7 +50,7 @@ def denials(title: str, text: str) -> str:
     return digest_of(*sorted(" ".join(words[place : place + 1 + DENIED]) for place, word in enumerate(words) if word in _NEGATIONS))
 
 
-def _exact(title: str, text: str) -> str:
+def exact(title: str, text: str) -> str:
     """What the very same text has in common with itself, white space aside."""
     return digest_of(" ".join(f"{title} {text}".split()))
 
@@ -60,14 +60,16 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b) if a or b else 0.0
 
 
-def _probes(words: frozenset[str]) -> list[str]:
+def probes(words: frozenset[str]) -> list[str]:
     """The few words of a set of which a set with Jaccard >= SAME must share one with it (prefix filtering over one fixed order of all words)."""
     ordered = sorted(words, key=lambda word: (zlib.crc32(word.encode("utf-8", "surrogatepass")), word))
     return ordered[: len(ordered) - math.ceil(SAME * len(ordered) - 1e-9) + 1]
 
 
 @dataclass(frozen=True)
-class _Given:
+class Given:
+    """A correction, and what tells which documents fall under it."""
+
     feedback: FeedbackGiven
     story: str
     version: str  # of the document that was judged; empty where a bare text was
@@ -77,10 +79,11 @@ class _Given:
 
 
 class Overlay:
-    """The view. `remember` feedback, then ask for the `corrections` of a document and for the time of the `newest` feedback it falls under."""
+    """The view. `remember` feedback, then ask for the `corrections` of a document, for the time of the `newest` feedback it falls under, and whether
+    one correction `concerns` it."""
 
     def __init__(self) -> None:
-        self._given: dict[str, _Given] = {}  # corrections by feedback id
+        self._given: dict[str, Given] = {}  # corrections by feedback id
         self._retracted: dict[str, datetime] = {}  # id of the feedback taken back -> newest time of that
         self._retracted_on: dict[str, datetime] = {}  # document id -> newest retraction on it
         self._by_document: defaultdict[str, set[str]] = defaultdict(set)
@@ -105,11 +108,11 @@ class Overlay:
             judged = event.document
             title, text = (judged.title, judged.text) if judged else (event.title, event.text)
             # the label and who gave it are all that is needed of it later: the judged output is not held in memory
-            given = _Given(
+            given = Given(
                 event.model_copy(update={"document": None, "text": "", "title": ""}),
                 event.story or (judged.story if judged else ""),
                 judged.version if judged else "",
-                _exact(title, text) if title or text else "",
+                exact(title, text) if title or text else "",
                 tokens(title, text),
                 denials(title, text),
             )
@@ -117,10 +120,18 @@ class Overlay:
             for index, key in self._places(event.id, given):
                 index[key].add(event.id)
 
+    def given(self, event: FeedbackGiven) -> Given | None:
+        """The correction that this feedback gives, or takes back; None where there is none, or it is not known yet."""
+        return self._given.get(event.retracts if event.kind == "retraction" else event.id)
+
+    def concerns(self, given: Given, document: DocumentIngested) -> bool:
+        """Whether the document falls under this correction, be it taken back or not."""
+        return any(one is given for one in self._about(document, exact(document.title, document.text)))
+
     def corrections(self, document: DocumentIngested | Bare) -> dict[str, Correction]:
         """Task -> the correction that stands for this document or text."""
-        exact = _exact(document.title, document.text)
-        found = [(self._is_of(given, document, exact), given) for given in self._about(document, exact) if not self._is_retracted(given.feedback)]
+        text = exact(document.title, document.text)
+        found = [(self._is_of(given, document, text), given) for given in self._about(document, text) if not self._is_retracted(given.feedback)]
         standing = sorted(found, key=lambda pair: (pair[0], *self._rank(pair[1], document)))
         return {g.feedback.task: Correction(g.feedback.correct, g.feedback.why, g.feedback.by, of_this) for of_this, g in standing}
 
@@ -129,7 +140,7 @@ class Overlay:
         verdict on this one must replace the verdict that followed it."""
         times = [self._retracted_on[document.id]] if document.id in self._retracted_on else []
         earlier = [self._given[feedback] for feedback in self._by_document.get(document.id, ())]
-        for given in [*earlier, *self._about(document, _exact(document.title, document.text))]:
+        for given in [*earlier, *self._about(document, exact(document.title, document.text))]:
             if given.feedback.collection != document.collection:
                 continue
             times.append(given.feedback.given_at)
@@ -137,22 +148,22 @@ class Overlay:
                 times.append(self._retracted[given.feedback.id])
         return max(times, default=None)
 
-    def _about(self, document: DocumentIngested | Bare, exact: str) -> list[_Given]:
+    def _about(self, document: DocumentIngested | Bare, text: str) -> list[Given]:
         words = tokens(document.title, document.text)
         of_document = self._by_document.get(
             document.id, set()
         )  # the story is its own: whether an edited text is still the one that was judged, its words say
-        ids = self._by_text.get(exact, set()) | ((self._by_story.get(document.story, set()) - of_document) if document.story else set())
-        ids = ids | {feedback for feedback in of_document if self._is_of(self._given[feedback], document, exact)}
-        close = {feedback for word in _probes(words) for feedback in self._by_word.get(word, ())} - ids
+        ids = self._by_text.get(text, set()) | ((self._by_story.get(document.story, set()) - of_document) if document.story else set())
+        ids = ids | {feedback for feedback in of_document if self._is_of(self._given[feedback], document, text)}
+        close = {feedback for word in probes(words) for feedback in self._by_word.get(word, ())} - ids
         near = [feedback for feedback in close if jaccard(words, self._given[feedback].words) >= SAME]
         denied = denials(document.title, document.text) if near else ""
         ids = ids | {feedback for feedback in near if self._given[feedback].denials == denied}
         return [self._given[feedback] for feedback in ids if self._given[feedback].feedback.collection == document.collection]
 
-    def _is_of(self, given: _Given, document: DocumentIngested | Bare, exact: str) -> bool:
+    def _is_of(self, given: Given, document: DocumentIngested | Bare, text: str) -> bool:
         """Whether it was given on this very text. One that came without any text is taken to be on the document that it names, whatever its version."""
-        if given.exact == exact:
+        if given.exact == text:
             return True
         same = bool(document.id) and given.feedback.document_id == document.id
         return same and (not given.exact or (bool(given.version) and given.version == document.version))
@@ -160,15 +171,15 @@ class Overlay:
     def _is_retracted(self, feedback: FeedbackGiven) -> bool:
         return feedback.id in self._retracted and self._retracted[feedback.id] >= feedback.given_at
 
-    def _rank(self, given: _Given, document: DocumentIngested | Bare) -> tuple[bool, datetime, str]:
+    def _rank(self, given: Given, document: DocumentIngested | Bare) -> tuple[bool, datetime, str]:
         return given.feedback.document_id == document.id, given.feedback.given_at, given.feedback.id
 
-    def _places(self, feedback: str, given: _Given) -> list[tuple[defaultdict[str, set[str]], str]]:
-        places = [(self._by_document, given.feedback.document_id), *((self._by_word, word) for word in _probes(given.words))]
+    def _places(self, feedback: str, given: Given) -> list[tuple[defaultdict[str, set[str]], str]]:
+        places = [(self._by_document, given.feedback.document_id), *((self._by_word, word) for word in probes(given.words))]
         places += [(self._by_text, given.exact)] if given.exact else []
         return [*places, (self._by_story, given.story)] if given.story else places
 
-    def _forget(self, feedback: str, given: _Given) -> None:
+    def _forget(self, feedback: str, given: Given) -> None:
         for index, key in self._places(feedback, given):
             index[key].discard(feedback)
 

@@ -23,3 +23,4 @@ class Settings(CareSettings):
     )
     models_cache: Path = Field(default=Path("build/models"), description="where heads are fetched to")
     at_once: int = Field(default=4, ge=1, description="documents decided side by side")
+    keep_documents: int = Field(default=5_000, ge=0, description="of the newest documents, so many follow at once when a copy of theirs is corrected")

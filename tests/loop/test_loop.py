@@ -126,6 +126,22 @@ async def test_a_correction_stands_at_once_outlives_later_answers_and_can_be_tak
     assert world.kafka.dead() == []
 
 
+async def test_a_copy_that_was_judged_before_follows_a_correction_and_its_retraction(world: World) -> None:
+    await world.start(*ALL)
+    await read_all(world)
+    flaw = title_of(world, "Harbourgate patches a login flaw")
+    copy = flaw.model_copy(update={"id": "copy", "version": "copy", "story": "another", "title": f"{flaw.title} today"})
+    await world.publish(copy)
+    await world.until(lambda: [event for event in world.events(DocumentClassified) if event.id == "copy" and event.stage == "final"])
+    await shown(world, "copy", "final", "politics")
+    feedback = await world.say(document_id=flaw.id, task="category", correct="security")
+    item = await shown(world, "copy", "corrected", "security")
+    assert item.decision["category"].by == "correction" and item.verdict["category"].label == "politics"
+    await world.say(document_id=flaw.id, kind="retraction", retracts=feedback)
+    await shown(world, "copy", "final", "politics")
+    assert world.kafka.dead() == []
+
+
 async def test_the_same_feedback_sent_twice_is_one(world: World) -> None:
     await world.start(*ALL)
     await read_all(world)

@@ -94,6 +94,47 @@ async def test_feedback_without_a_document_is_remembered(handlers: Handlers) -> 
     assert final.decision["category"].label == "economy"
 
 
+async def test_copies_that_were_judged_before_follow_at_once(handlers: Handlers) -> None:
+    """A near-duplicate and another telling of the story, each with its LLM reading; an unrelated text and one of another collection stay."""
+    following = asyncio.create_task(handlers.keep_copies())
+    handlers.on_feedback_heard(feedback("f0", "science", minutes=1, document_id="long-ago"))  # of the past: nothing was judged without it
+    handlers.bus.past_read.set()
+    first, near = ingested(), ingested("doc-2", title="Router maker ships a firmware")
+    told = ingested("doc-3", title="Patch your router", text="Owners should act before Saturday.", story=first.story)
+    other, far = ingested("doc-4", title="Comet returns", text="It is seen at dawn."), ingested("doc-5", collection="wellbeing")
+    for document in (first, near, told, other, far):
+        [judged] = await handlers.on_document_ingested(document)
+    [judged] = await handlers.on_document_enriched(enriched(near, VERDICT))
+    [judged] = await handlers.on_document_ingested(first)
+    correction = feedback("f1", "economy", document=judged, story=first.story)
+    handlers.on_feedback_heard(correction)
+    await handlers.on_feedback_given(correction)  # the judged document's own verdict is given here, and not twice
+    await until(lambda: len(handlers.bus.published) == 2)
+    found = {verdict.id: verdict for verdict in handlers.bus.published}
+    assert set(found) == {"doc-2", "doc-3"}
+    assert {(v.stage, v.feedback_at, v.decision["category"].label) for v in found.values()} == {("corrected", at(10), "economy")}
+    assert found["doc-2"].verdict["category"].label == "security", "the LLM's reading is not lost"
+    handlers.on_feedback_heard(feedback("r1", minutes=20, retracts="f1", document=judged))
+    await until(lambda: len(handlers.bus.published) == 4)
+    back = {verdict.id: verdict for verdict in handlers.bus.published[2:]}
+    assert {id: v.stage for id, v in back.items()} == {"doc-2": "final", "doc-3": "provisional"}
+    assert all(back[id].supersedes(found[id]) and back[id].feedback_at == at(20) for id in back)
+    assert not following.done()
+    following.cancel()
+
+
+async def test_only_the_newest_documents_are_held(handlers: Handlers) -> None:
+    handlers.bus.past_read.set()
+    handlers.copies.most = 3
+    for n in range(6):
+        await handlers.on_document_ingested(ingested(f"doc-{n}"))
+    await handlers.on_document_ingested(ingested("doc-3"))
+    await handlers.on_document_ingested(ingested("doc-9"))
+    assert list(handlers.copies._kept) == ["doc-5", "doc-3", "doc-9"]
+    assert all({*ids} <= {"doc-5", "doc-3", "doc-9"} and ids for ids in handlers.copies._by_word.values())
+    assert len(handlers.copies._by_story) == 3
+
+
 async def test_feedback_that_makes_no_sense_is_refused(handlers: Handlers) -> None:
     handlers.bus.past_read.set()
     with pytest.raises(ValueError, match="no label 'gossip'"):

@@ -5,7 +5,7 @@ from classifier_samples import TEXT, at, feedback, ingested
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.classifier.overlay import SAME, Bare, Overlay, _probes, denials, jaccard, tokens
+from services.classifier.overlay import SAME, Bare, Overlay, denials, jaccard, probes, tokens
 from shared.events import DocumentClassified
 
 
@@ -119,4 +119,4 @@ def test_no_near_duplicate_slips_through_the_index(words: set[str], seed: int) -
     for _ in range(chance.randint(0, 4)):
         other.symmetric_difference_update({f"w{chance.randint(0, 50)}"})
     if jaccard(frozenset(words), frozenset(other)) >= SAME:
-        assert set(_probes(frozenset(words))) & set(_probes(frozenset(other)))
+        assert set(probes(frozenset(words))) & set(probes(frozenset(other)))
