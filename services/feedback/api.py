@@ -168,6 +168,7 @@ class Api:
             **self.items.counts(),
             "waiting": trainer.get("waiting"),
             "train_after": trainer.get("train_after"),
+            "heads": trainer.get("heads"),
             "quarantined": len(held["quarantine"]) if held else None,
         }
 

@@ -58,5 +58,6 @@ class Api:
                 "train_after": self.handlers.settings.train_after,
                 "running": self.handlers.running,
                 "live": {role: event.digest for role, event in self.handlers.live.items()},
+                "heads": await self.handlers.readiness(),
             }
         )

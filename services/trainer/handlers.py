@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from services.trainer import own_heads
 from services.trainer.dataset import Snapshot, effective, lowers, read_by, snapshot, teachable
+from services.trainer.own_heads import Readiness
 from services.trainer.run import ADAPTER, Runs
 from services.trainer.settings import Settings
 from shared import metrics
@@ -26,9 +27,10 @@ from shared.events import (
 from shared.heads import collection_of, is_head, role_of
 from shared.logs import logger
 from shared.objects import ObjectStore
-from shared.taxonomy import label_set
+from shared.taxonomy import is_own, known, label_set
 
 log = logger(__name__)
+READINESS_S = 1.0  # who asks for the state is not kept waiting longer: of 2,000 corrections it takes some seconds to tell which are the same story
 
 
 class Handlers:
@@ -45,9 +47,13 @@ class Handlers:
         self.running = ""
         self._last_heard = time.monotonic()
         self._heard = asyncio.Event()
+        self._told = 0  # how often feedback was heard; the readiness below is that of so many
+        self._readiness: tuple[int, list[Readiness]] = (-1, [])
+        self._counting: asyncio.Task[None] | None = None
 
     def on_feedback_given(self, event: FeedbackGiven) -> None:
         self.feedback[event.id] = event
+        self._told += 1
         self._last_heard = time.monotonic()
         self._heard.set()
 
@@ -104,6 +110,15 @@ class Handlers:
     def waiting(self) -> list[FeedbackGiven]:
         """What still holds and no run has used."""
         return [item for item in self._effective() if item.id not in self.used]
+
+    async def readiness(self) -> list[Readiness]:
+        """How far each task of a user's own label sets is on the way to a head, where that is the loop's to train. Counted anew only where
+        feedback has come since; where that takes long, it is told as it was before."""
+        if self._readiness[0] != self._told:
+            if self._counting is None or self._counting.done():
+                self._counting = asyncio.create_task(self._count(self._told))
+            await asyncio.wait({self._counting}, timeout=READINESS_S)
+        return self._readiness[1]
 
     async def ask(self, reason: str) -> TrainingRequested:
         """Ask for a run on all that still holds, and for one for each head that the loop may train of it; the adapter's request is returned. The same
@@ -194,22 +209,40 @@ class Handlers:
         recipe = {"epochs": self.settings.epochs, "learning_rate": self.settings.learning_rate, "rank": self.settings.rank}
         return snapshot(self._effective(), role=role, base=self.runs.base, share=self.settings.held_out, recipe=recipe)
 
+    async def _count(self, told: int) -> None:
+        self._readiness = told, await asyncio.to_thread(self._own_heads)
+
+    def _own_heads(self) -> list[Readiness]:
+        taught = self._taught()
+        own = {collection: taught.get(collection, []) for collection in known() if is_own(collection)}
+        return [one for dataset in self._of_heads(own) for one in own_heads.readiness(label_set(collection_of(dataset.role)), dataset.examples)]
+
     def _head_snapshots(self) -> list[Snapshot]:
-        """Of each collection whose head is the loop's to train and that has enough corrections. Nothing that goes wrong here (there is no encoder, say) may
-        keep the adapter from its run."""
+        """Of each collection whose head is the loop's to train and that has enough corrections."""
+        found = []
+        for dataset in self._of_heads(self._taught()):
+            tasks = own_heads.enough(label_set(collection_of(dataset.role)), dataset.examples)
+            if tasks:  # what is said of other tasks makes no other run
+                found.append(dataset.model_copy(update={"examples": [one for one in dataset.examples if one.task in tasks]}))
+        return found
+
+    def _taught(self) -> dict[str, list[FeedbackGiven]]:
+        """Collection -> what still holds and may be taught to its head."""
         taught: dict[str, list[FeedbackGiven]] = {}
         for item in self._effective("neural"):
             taught.setdefault(read_by(item), []).append(item)
+        return taught
+
+    def _of_heads(self, taught: Mapping[str, Sequence[FeedbackGiven]]) -> list[Snapshot]:
+        """All that was said, of each of these collections whose head is the loop's to train. Nothing that goes wrong here (there is no encoder,
+        say) may keep the adapter from its run, or the state from who asks for it."""
         found = []
         for collection, items in sorted(taught.items()):
             try:
                 if self.runs.left_to_the_loop(collection):
                     role = role_of(collection)
-                    dataset = snapshot(items, role=role, base=self.runs.ground(role), share=self.settings.held_out, recipe=own_heads.RECIPE)
-                    tasks = own_heads.enough(label_set(collection), dataset.part("train"))
-                    if tasks:  # what is said of other tasks makes no other run
-                        found.append(dataset.model_copy(update={"examples": [one for one in dataset.examples if one.task in tasks]}))
-            except (ConfigError, PermanentError, OSError) as error:
+                    found.append(snapshot(items, role=role, base=self.runs.ground(role), share=self.settings.held_out, recipe=own_heads.RECIPE))
+            except (ConfigError, PermanentError, OSError, ValueError) as error:
                 log.warning("head.not_trained", collection=collection, reason=str(error))
         return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from deploy.local.kafka import KafkaProcess
 from deploy.local.state import State
@@ -251,6 +251,46 @@ async def test_the_loop_and_a_neighbour_that_is_away(feedback: ServiceProcess, b
     await page.keyboard.press("Enter")
     await expect(page.locator("#ask-out")).to_contain_text("retriever does not answer"), "no retriever runs here, and the page says so"
     assert [trouble for trouble in troubles if not trouble.startswith("request:")] == []
+    await page.close()
+
+
+async def test_how_far_heads_of_own_label_sets_are(feedback: ServiceProcess, browser: Browser, tmp_path: Path) -> None:
+    """No trainer runs here: what it would say is put into the answer."""
+    missing = "5 more of 12 corrections or confirmations"
+    wordy = "<b>" + "much_" * 30
+    begun = {"collection": "desk", "task": "topics", "examples": 7, "more": 5, "ready": False, "missing": missing}
+    done = {"collection": "desk", "task": "urgency", "examples": 20, "more": 0, "ready": True, "missing": ""}
+    heads = [
+        {**begun, "counts": {"war": 7, "oil": 0, wordy: 0}, "silent": ["oil", wordy]},
+        {**done, "counts": {"later": 10, "soon": 6, "now": 4}, "silent": []},
+        {**begun, "task": "tone", "counts": {"warm": 0, "cold": 0}, "silent": ["warm", "cold"], "examples": 0, "more": 12},
+    ]
+
+    async def with_heads(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, json={**await answer.json(), "heads": heads})
+
+    page = await browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    troubles = watched(page)
+    await page.goto(f"{feedback.url}/#loop")
+    await expect(page.get_by_test_id("source")).to_have_count(2)
+    await expect(page.get_by_test_id("own-heads")).to_have_count(0)
+    await page.route("**/api/loop", with_heads)
+    await page.reload()
+    first, second, third = (page.get_by_test_id("own-head").nth(n) for n in range(3))
+    await expect(first).to_contain_text("desk: topics")
+    await expect(first.get_by_test_id("missing")).to_have_text(missing)
+    await expect(first.get_by_test_id("silent")).to_contain_text(f"nothing said yet of: oil, {wordy}. Confirm some verdicts with these labels")
+    await expect(first.get_by_role("progressbar", name="desk, topics")).to_have_attribute("value", "7")
+    await expect(second).to_have_attribute("data-ready", "true")
+    await expect(second).to_contain_text("a head is trained from these corrections")
+    await expect(page.get_by_test_id("silent")).to_have_count(1), "neither where all was named, nor where nothing was said yet"
+    await expect(third).to_be_visible()
+    wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wider <= 0, f"{wider} pixels wider than a phone"
+    await page.get_by_test_id("own-heads").scroll_into_view_if_needed()
+    await page.screenshot(path=tmp_path / "own-heads-390.png")
+    assert troubles == []
     await page.close()
 
 

@@ -86,6 +86,8 @@ async def test_corrections_train_a_head_that_goes_live_and_can_be_taken_back(des
     before = (await verdict(world, "before")).decision["pile"]
     assert before.label == "red" and any("by the labels' names" in reason for reason in before.reasons)
 
+    (pile,) = (await world.clients["trainer"].get("/api/state")).json()["heads"]
+    assert (pile["collection"], pile["task"], pile["more"], pile["ready"]) == ("desk", "pile", 12, False)
     await world.publish(*said(boats=["blue"], meals=["red"]))  # the desk's own convention, against what the names tell
     done = await finished(world, "published")
     (published,) = [event for event in world.events(ModelPublished) if event.role == ROLE]
@@ -102,7 +104,9 @@ async def test_corrections_train_a_head_that_goes_live_and_can_be_taken_back(des
     shown = (await world.clients["feedback"].get("/api/loop")).json()
     assert (ROLE, published.digest) in {(live["role"], live["digest"]) for live in shown["live"]}
     assert {run["role"]: run["outcome"] for run in shown["runs"]} == {ROLE: "published", "adapter": "refused"}
-    assert (await world.clients["trainer"].get("/api/state")).json()["live"] == {ROLE: published.digest}
+    state = (await world.clients["trainer"].get("/api/state")).json()
+    assert state["live"] == {ROLE: published.digest}
+    assert [(pile["ready"], pile["missing"], pile["silent"]) for pile in state["heads"]] == [(True, "", [])]
 
     assert (await world.clients["trainer"].post("/api/rollback", json={"role": ROLE})).status_code == 202
     await world.until(lambda: [e for e in world.events(ModelActivated) if e.role == ROLE and e.digest == BASE_DIGEST and e.outcome == "active"])

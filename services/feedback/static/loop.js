@@ -106,6 +106,24 @@ function training({ training: now, runs }) {
     sparkline());
 }
 
+const quietly = (testid, ...text) => h("p", { class: "why", testid, data: { well: true } }, text);
+
+function ownHead({ collection, task, examples, counts, ready, more, missing, silent }) {
+  const some = silent.length < Object.keys(counts).length; // before anything was said all labels are silent, and nothing can be unlearned
+  return h("div", { class: "model", testid: "own-head", data: { ready } },
+    h("p", { class: "role", dir: "auto" }, `${collection}: ${task}`),
+    quietly("missing", ready ? "a head is trained from these corrections" : outside(missing)),
+    some && silent.length > 0 && quietly("silent", "nothing said yet of: ", outside(silent.join(", ")),
+      ". Confirm some verdicts with these labels, so that the head does not unlearn them."),
+    h("progress", { value: examples, max: examples + more, "aria-label": `${collection}, ${task}: corrections on the way to a head` }));
+}
+
+function own({ heads: tasks }) {
+  if (!tasks?.length) return h("section", { hidden: true }); // there is no label set of one's own, or the trainer does not answer
+  return card("Your own label sets", "own-heads", tasks.map(ownHead),
+    h("p", { class: "byline muted" }, "Counted is what a head learns from; a part of what you say is kept to judge it by."));
+}
+
 function runsTable({ runs }) {
   const tone = { published: "good", refused: "warn", failed: "bad" };
   if (!runs.length) return card("Runs", "runs", none("No run has finished yet."));
@@ -145,6 +163,7 @@ export function render(state) {
     ["tiles", tiles, [state.documents, state.corrected, state.waiting, state.train_after, state.quarantined]],
     ["live", live, [state.live, state.replicas]],
     ["training", training, [state.training, state.runs.map((run) => run.run_id)]],
+    ["own", own, state.heads ?? []],
     ["runs", runsTable, state.runs],
     ["sources", sourcesTable, state.sources],
   ];

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.feedback.neighbours import Neighbours
 from shared.events import Decision, FeedbackGiven
 from shared.taxonomy import use
 
@@ -199,7 +200,7 @@ async def test_without_its_neighbours_the_state_is_shown_and_the_rest_says_who_i
     bus, client = served
     bus.tell(item(1))
     state = (await client.get("/api/loop")).json()
-    assert (state["documents"], state["waiting"], state["quarantined"], state["live"]) == (1, None, None, [])
+    assert (state["documents"], state["waiting"], state["heads"], state["quarantined"], state["live"]) == (1, None, None, None, [])
     for answer in (
         await client.get("/api/search?q=x"),
         await client.post("/api/ask", json={"question": "x?"}),
@@ -207,3 +208,15 @@ async def test_without_its_neighbours_the_state_is_shown_and_the_rest_says_who_i
     ):
         assert answer.status_code == 503 and "does not answer" in answer.json()["error"]
     assert (await client.post("/api/ask", json={"question": ""})).status_code == 422
+
+
+async def test_how_far_heads_of_own_label_sets_are_is_handed_on(served, monkeypatch):
+    _, client = served
+    heads = [{"collection": "desk", "task": "pile", "ready": False, "missing": "5 more of 12 corrections or confirmations"}]
+
+    async def glance(self, name, path):
+        return {"waiting": 7, "train_after": 40, "heads": heads} if (name, path) == ("trainer", "/api/state") else None
+
+    monkeypatch.setattr(Neighbours, "glance", glance)
+    state = (await client.get("/api/loop")).json()
+    assert (state["waiting"], state["heads"]) == (7, heads)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.trainer.dataset import NEAR, Snapshot, effective, jaccard, lowers, snapshot, teachable
+from services.trainer.dataset import NEAR, Snapshot, effective, jaccard, lowers, near, snapshot, teachable
 from shared.events import Decision, DocumentClassified, LabelScore, SourceRef
 from shared.taxonomy import use
 
@@ -158,6 +158,14 @@ def test_a_near_duplicate_of_a_near_duplicate_is_on_that_side_too(said):
         assert jaccard(frozenset(chain[0]), frozenset(chain[2])) < NEAR <= jaccard(frozenset(chain[1]), frozenset(chain[2]))
         items = [said(str(minute), " ".join(title), text="", minute=minute) for minute, title in enumerate(chain)]
         assert len({example.split for example in split(items, 0.5).examples}) == 1
+
+
+def test_texts_are_near_by_the_overlap_of_their_words_whatever_their_lengths():
+    dice = random.Random(5)
+    sets = [frozenset(dice.sample(WORDS[:14], size)) for size in (*range(15), 7, 10, 13, 14) for _ in range(4)]
+    for a in sets:
+        for b in sets:
+            assert near(a, b) == ((len(a & b) / len(a | b) if a | b else 1.0) >= NEAR)
 
 
 def test_one_story_told_in_other_words_stays_together(said):

@@ -1,20 +1,27 @@
 """Heads that the loop trains of corrections: which, of how many, what of labels that nobody named, the same bytes, and what the gate says of them."""
 
+import asyncio
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from starlette.applications import Starlette
 
 from services.trainer import own_heads
+from services.trainer.api import Api
 from services.trainer.dataset import Example, Snapshot
 from services.trainer.gate import HeadEvidence, Judged, judge_head
 from services.trainer.heads import Head, ask, likeliest
 from services.trainer.runs.judge_head import commonest
 from services.trainer.runs.train_own_head import main, train
 from shared.encoder import Encoder
+from shared.errors import PermanentError
 from shared.events import ModelPublished, TrainingFinished, TrainingRequested
-from shared.taxonomy import label_set, use
+from shared.taxonomy import LabelSet, label_set, use
 from tests.support import heads
 
 OWN = """
@@ -82,6 +89,48 @@ def test_a_task_is_learned_from_twelve_examples_with_two_labels_of_three(said: l
 def test_of_a_multi_task_each_label_of_an_answer_counts() -> None:
     assert own_heads.enough(label_set("desk"), examples("topics", ["money,weather"] * 3 + ["none"] * 9))
     assert not own_heads.enough(label_set("desk"), examples("topics", ["money"] * 6 + ["none"] * 9))
+
+
+def count(task: str, said: list[Example]) -> own_heads.Readiness:
+    return next(one for one in own_heads.readiness(label_set("desk"), said) if one.task == task)
+
+
+def test_all_tasks_that_a_head_may_be_taught_are_counted_before_anything_is_said() -> None:
+    found = own_heads.readiness(label_set("desk"), [])
+    assert [(one.collection, one.task, one.examples, one.more, one.ready) for one in found] == [
+        ("desk", task, 0, 12, False)
+        for task in ("beat", "topics", "heat")  # never what is safety as a whole
+    ]
+    assert found[0].counts == {"quay": 0, "stove": 0, "rails": 0} and found[0].silent == ["quay", "stove", "rails"]
+    assert found[0].missing == "12 more of 12 corrections or confirmations; 3 each of 2 labels at least, so far of none"
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "missing"),
+    [
+        (["quay"] * 7, 5, "5 more of 12 corrections or confirmations; 3 each of 2 labels at least, so far only of 'quay'"),
+        (["quay"] * 4 + ["stove"] * 3, 5, "5 more of 12 corrections or confirmations"),
+        (["quay"] * 12 + ["stove"], 2, "3 each of 2 labels at least, so far only of 'quay'"),
+        (["quay"] * 11, 3, "1 more of 12 corrections or confirmations; 3 each of 2 labels at least, so far only of 'quay'"),
+        (["quay"] * 9 + ["stove"] * 3, 0, ""),
+    ],
+)
+def test_what_is_missing_is_one_sentence_and_a_number(said: list[str], more: int, missing: str) -> None:
+    found = count("beat", examples("beat", said))
+    assert (found.more, found.missing, found.ready) == (more, missing, not more)
+    assert found.counts == {label: said.count(label) for label in ("quay", "stove", "rails")} and "rails" in found.silent
+    assert found.ready == ("beat" in own_heads.enough(label_set("desk"), examples("beat", said)))
+
+
+def test_an_answer_of_a_multi_task_may_bring_all_that_is_missing_at_once() -> None:
+    assert count("topics", examples("topics", ["none"] * 12)).more == 3
+    found = count("topics", examples("topics", ["money,weather"] * 3 + ["none"] * 9))
+    assert (found.more, found.counts, found.silent) == (0, {"money": 3, "weather": 3}, [])
+
+
+def test_what_is_held_out_brings_a_head_no_nearer_but_was_said() -> None:
+    found = count("beat", examples("beat", ["quay"] * 2) + examples("beat", ["stove"] * 20, split="held_out"))
+    assert (found.examples, found.counts["stove"], found.silent) == (2, 0, ["rails"])
 
 
 def judged_by(head: Path, encoder: Encoder, texts: list[str], task: str = "beat") -> list[str]:
@@ -252,3 +301,65 @@ async def test_a_head_is_published_once_however_often_it_is_asked_for(handlers, 
     assert (published.role, published.previous, len(published.probes)) == ("head-desk", "base", 1)
     back = await handlers.rollback("head-desk", "")
     assert (back.digest, back.previous, back.base) == ("base", published.digest, "encoder")
+
+
+async def state(handlers) -> dict[str, Any]:
+    service = Starlette(routes=Api(handlers).routes())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(service), base_url="http://trainer") as client:
+        return (await client.get("/api/state")).json()
+
+
+async def test_the_state_says_how_far_own_label_sets_are_and_counts_only_what_is_new(handlers, bus, said, desk, monkeypatch) -> None:
+    handlers.settings.head = Path("deploy/model/heads")
+    counted, count = [], own_heads.readiness
+
+    def counting(labels: LabelSet, said: list[Example]) -> list[own_heads.Readiness]:
+        counted.append(labels.collection)
+        return count(labels, said)
+
+    monkeypatch.setattr(own_heads, "readiness", counting)
+    before = {(one["collection"], one["task"]): one for one in (await state(handlers))["heads"]}
+    # the user's news, and not the wellbeing that ships
+    assert list(before) == [("desk", "beat"), ("desk", "topics"), ("desk", "heat"), ("news", "page")]
+    assert before["desk", "beat"]["examples"] == 0
+    await desk()
+    await state(handlers)
+    found = (await state(handlers))["heads"]
+    assert counted == ["desk", "news"] * 2
+    beat = found[0]
+    assert beat["ready"] and beat["missing"] == "" and beat["silent"] == ["rails"] and 12 <= beat["examples"] < 24
+    assert found[1]["silent"] == ["money", "weather"]
+    await bus.publish(said("r", "the night train", "rails", task="beat", collection="desk", kind="confirmation", minute=40))
+    assert (await state(handlers))["heads"][0]["silent"] == []
+
+
+async def test_without_an_encoder_the_state_is_told_without_heads(handlers, bus, said) -> None:
+    await bus.publish(said("1", "a ship", "quay", task="beat", collection="desk"))
+    handlers.settings.encoder = Path("nowhere")
+    told = await state(handlers)
+    assert (told["heads"], told["waiting"]) == ([], 1)
+
+
+async def test_a_label_set_that_goes_wrong_is_left_out_and_the_others_stay(handlers, runs, monkeypatch) -> None:
+    def ground(self, role: str) -> str:
+        if role == "head-desk":
+            raise PermanentError("it is broken")
+        return "ground"
+
+    monkeypatch.setattr(type(runs), "ground", ground)
+    assert [one.collection for one in await handlers.readiness()] == ["news"]
+
+
+async def test_who_asks_is_not_kept_waiting_by_the_counting(handlers, bus, said, desk, monkeypatch) -> None:
+    handlers.settings.head = Path("deploy/model/heads")
+    known = await handlers.readiness()
+    go = threading.Event()
+    count = handlers._own_heads
+    monkeypatch.setattr(handlers, "_own_heads", lambda: go.wait(10) and count())
+    monkeypatch.setattr("services.trainer.handlers.READINESS_S", 0.05)
+    await desk()
+    assert await handlers.readiness() == known  # nothing of it yet, and no error
+    go.set()
+    async with asyncio.timeout(10):
+        while not (await handlers.readiness())[0].ready:
+            await asyncio.sleep(0.01)
