@@ -59,14 +59,15 @@ def _of_task(collection: str, task: Task, said: Sequence[Example]) -> Readiness:
     # an answer of a multi task may name all the labels that lack at once
     more = max(0, LEAST - len(chosen), max(lacking) if task.kind == "multi" else sum(lacking))
     ever = {label for one in said for label in task.chosen(one.label)}
+    missing = _missing(len(chosen), counts)
     return Readiness(
         collection=collection,
         task=task.name,
         examples=len(chosen),
         counts=counts,
-        ready=more == 0,
+        ready=not missing,
         more=more,
-        missing=_missing(len(chosen), counts),
+        missing=missing,
         silent=[label for label in task.labels if label not in ever],
     )
 
