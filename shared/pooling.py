@@ -86,7 +86,7 @@ def hand_set(task: str) -> TaskFusion:
 
 class FusionFile(BaseModel):
     """The learned parameters of one collection. `digest` is that of all the rest: a file that was edited by hand is refused.
-    `learned_with`: part -> digest of the adapter or head whose answers they were learned from."""
+    `learned_with`: part -> digest of the adapter or head whose answers they were learned from; `base` -> the id of the language model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -18,20 +18,25 @@ VOICES: dict[str, str] = {"llm": "the language model", "neural": "the neural hea
 @dataclass(frozen=True)
 class Calibration:
     """What was learned for a task, and for which error rate it is used. `stale`: the parts whose weights have been swapped since. `unlearned`: the weights
-    where nothing was learned, in place of those of the task. `named`: the head's voice is the encoder's, by the labels' names."""
+    where nothing was learned, in place of those of the task. `named`: the head's voice is the encoder's, by the labels' names. `base`: the language
+    model that spoke in what was learned from, empty where that is not known."""
 
     fusion: TaskFusion | None = None
     error_rate: float = 0.1
     stale: Sequence[str] = ()
     unlearned: TaskFusion | None = None
     named: bool = False
+    base: str = ""
 
     def spoken(self, task: Task, model: ModelStamp | None, collection: str, named: bool) -> "Calibration":
         """The same for a verdict in which this language model spoke, and the encoder by the labels' names where `named`: what was learned of a trained
-        head's voice does not hold of that."""
-        known = None if named and "neural" in self.stale else self.fusion
+        head's voice does not hold of that, and what was learned of one language model not of a large one that took its place: a weight of nothing,
+        deserved by the bundled model, would silence it. A small one in its place is most likely the bundled model's next version."""
+        another = bool(model and self.base and model.base != self.base)
+        known = None if (named and "neural" in self.stale) or (another and model and not _is_small(model)) else self.fusion
+        stale = [*self.stale, *(["llm"] if another and "llm" not in self.stale else [])]
         weights = unlearned(task, model, collection, named)
-        return replace(self, fusion=known, stale=self.stale if known else (), unlearned=weights, named=named)
+        return replace(self, fusion=known, stale=stale if known else (), unlearned=weights, named=named)
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,18 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
 def unlearned(task: Task, model: ModelStamp | None, collection: str, named: bool) -> TaskFusion:
     """The weights where none were learned. A small model counts less where it is the weaker before any correction (docs/model.md): of sentiment and urgency,
     and least on a user's own labels and those that no head was trained for, where it was not taught them ("Label sets of others" in docs/model.md)."""
-    if model is None or not 0 < model.weights < SMALL:
+    if model is None or not _is_small(model):
         return HAND_SET
     if not named and not is_own(collection):
         return hand_set(task.name)
     if collection not in model.taught:
         return NEW_NAMES
     return TAUGHT_NAMES if named else BESIDE_OWN_HEAD
+
+
+def _is_small(model: ModelStamp) -> bool:
+    """Known to be small: of a hub's name the size is not known."""
+    return 0 < model.weights < SMALL
 
 
 def _one(task: Task, said: Said, chances: dict[str, float], thresholds: Mapping[str, float]) -> str:

@@ -190,10 +190,16 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--collection", default="news")
     parser.add_argument("--labels", type=Path, help="your own label sets: a folder, or a YAML file with `label_sets:`")
     parser.add_argument("--report", type=Path, help="the tables as JSON")
-    parser.add_argument("--learned-with", action="append", default=[], metavar="PART=DIGEST", help="the adapter or head that spoke in the rows")
+    parser.add_argument(
+        "--learned-with",
+        action="append",
+        default=[],
+        metavar="PART=DIGEST",
+        help="the adapter (llm) and head (neural) that spoke in the rows, and the id of the language model (base)",
+    )
     given = parser.parse_args(words)
-    if wrong := [pair for pair in given.learned_with if pair.partition("=")[0] not in PARTS or not pair.partition("=")[2]]:
-        parser.error(f"--learned-with {wrong[0]}: write llm=DIGEST or neural=DIGEST")
+    if wrong := [pair for pair in given.learned_with if pair.partition("=")[0] not in (*PARTS, "base") or not pair.partition("=")[2]]:
+        parser.error(f"--learned-with {wrong[0]}: write llm=DIGEST, neural=DIGEST or base=ID")
     return given
 
 

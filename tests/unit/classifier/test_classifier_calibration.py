@@ -12,6 +12,7 @@ from services.classifier.calibration import Fusions
 from services.classifier.decide import Decider, Neural
 from services.classifier.overlay import Overlay
 from services.classifier.rulebook import RuleBook
+from shared.events import ModelStamp
 from shared.pooling import FusionFile, TaskFusion
 from shared.taxonomy import label_set
 
@@ -52,6 +53,19 @@ def test_weights_that_were_learned_with_another_head_are_used_and_said(tmp_path:
     decision = decider(tmp_path).document(enriched(ingested(), VERDICT), NEURAL).decision["category"]
     assert "calibrated on other weights of the neural head than those that spoke" in decision.reasons
     assert not any("language model than" in reason for reason in decision.reasons)
+
+
+@pytest.mark.parametrize("weights, learned", [(11_000_000, True), (70_000_000_000, False), (0, False)], ids=["small", "large", "unknown"])
+def test_what_was_learned_of_one_language_model_does_not_silence_a_large_one(tmp_path: Path, weights: int, learned: bool) -> None:
+    write(tmp_path, base="model-1", neural=NEURAL.digest)
+    document = enriched(ingested(), VERDICT)
+    same, another = (document.model_copy(update={"model": ModelStamp(base=base, weights=weights)}) for base in ("model-1", "model-2"))
+    reasons = decider(tmp_path).document(same, NEURAL).decision["category"].reasons
+    assert not any("calibrated" in reason for reason in reasons), "what spoke is what was learned from, whatever its size"
+    decision = decider(tmp_path).document(another, NEURAL).decision["category"]
+    assert ("calibrated on other weights of the language model than those that spoke" in decision.reasons) == learned
+    assert ("uncalibrated: the weights of the parts were set by hand" in decision.reasons) != learned
+    assert decision.label == ("technology" if learned else "business"), "the large model's own answer"
 
 
 def test_a_file_is_read_again_when_it_changes_and_a_bad_one_leaves_the_old(tmp_path: Path) -> None:
