@@ -1,10 +1,10 @@
 """Measure the classifier's verdicts, and write the figures to docs/classifier.md: `make bench-classifier`.
 
-    python -m tests.bench.classifier [--size 0.2] [--only sets,messages,robustness] [--sets ag_news,dreaddit] [--llm] [--adapter 200] [--keep-page]
+    python -m tests.bench.classifier [--size 0.25] [--only sets,messages,robustness] [--sets ag_news,dreaddit] [--llm] [--adapter 200] [--keep-page]
 
-A quarter of an hour on two idle cores at size 1, without --llm. --llm starts the engine and asks the bundled model too; --adapter N teaches it N corrections
-of each set by the trainer's own program first, minutes a set. Without the data folder the hand-written messages and the noise are measured alone, and
-docs/classifier.md stays as it is. What was missed is listed in build/bench/classifier-misses.jsonl.
+A quarter of an hour on two idle cores at size 1 without --llm, or at size 0.25 with it, as `make` has it. --llm starts the engine and asks the bundled
+model too; --adapter N teaches it N corrections of each set by the trainer's own program first, minutes a set. Without the data folder the hand-written
+messages and the noise are measured alone, and docs/classifier.md stays as it is. What was missed is listed in build/bench/classifier-misses.jsonl.
 """
 
 import argparse
