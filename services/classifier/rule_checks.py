@@ -41,11 +41,6 @@ def applies(rule: Rule, labels: LabelSet) -> bool:
     return all(knows(labels, rule.task, label) and (rule.kind != "block" or labels.tasks[rule.task].severity(label) > 0) for label in said)
 
 
-def severity(labels: Labels, task: str, label: str) -> int:
-    """How grave a label is in the label sets that ship, 0 for one that is no safety label."""
-    return max(one.tasks[task].severity(label) if task in one.tasks else 0 for one in fitting("", labels))
-
-
 def check_implied(file: str, parsed: RuleFile, labels: Labels) -> list[str]:
     """What of the file's `implies` an own label set has not, a warning each. Raises ConfigError where no label set has it."""
     told = []
