@@ -123,7 +123,9 @@ def _stands_above(a: Rule, below: Judge, sets: Sets) -> bool:
 
 
 def _decides_first(a: Rule, b: Rule, task: Task) -> bool:
-    """Whether `a` decides the task where both hit (services.classifier.fusion, services.classifier.several)."""
+    """Whether `a` decides the task where both hit (services.classifier.fusion, services.classifier.several), or takes back all that `b` says."""
+    if a.kind == "allow" and b.kind == "plain":
+        return _takes_back(a, b)
     if a.kind == "allow" or b.kind == "allow":
         return False  # an allow rule only takes back what it names
     if task.kind == "multi" and a.label != b.label:
@@ -135,3 +137,11 @@ def _decides_first(a: Rule, b: Rule, task: Task) -> bool:
         if mine != other:
             return mine > other
     return (-a.priority, a.id) < (-b.priority, b.id)
+
+
+def _takes_back(allow: Rule, plain: Rule) -> bool:
+    """Whether the allow rule clears the plain one wherever that hits (services.classifier.rules): only where it hits outright itself, and not softly."""
+    if allow.priority < plain.priority or not {plain.label, plain.softer or plain.label} <= set(allow.clears):
+        return False
+    in_doubt = allow.own_words or allow.negations  # what makes the plain rule softer and leaves the allow rule silent
+    return not allow.soften and not (plain.softer and in_doubt)

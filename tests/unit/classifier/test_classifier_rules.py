@@ -296,6 +296,33 @@ def test_a_rule_is_shadowed_only_by_one_that_always_decides_before_it(above: dic
     assert told == (["rule 'b' can never decide: 'a' always hits where it does, and stands above it on risk"] if shadows else [])
 
 
+@pytest.mark.parametrize(
+    ("allow", "plain", "shadows"),
+    [
+        ({}, {}, True),
+        ({"priority": 5}, {"priority": 5}, True),
+        ({}, {"priority": 1}, False),  # it takes back what is of no higher priority
+        ({}, {"label": "low"}, False),  # and what it names
+        ({"unless": ["drill"]}, {}, False),
+        ({}, {"any": ["hurry up"]}, False),
+        ({}, {"softer": "low", "soften": ["once"]}, False),
+        ({"clears": ["high", "low"]}, {"softer": "low", "soften": ["once"]}, True),
+        ({"clears": ["high", "low"], "own_words": True}, {"softer": "low", "soften": ["once"], "own_words": True}, False),
+        ({"softer": "low", "soften": ["once"]}, {"softer": "low", "soften": ["once"]}, False),  # what it says softly takes nothing back
+        ({}, {"task": "risk", "kind": "block"}, False),
+    ],
+)
+def test_a_plain_rule_is_shadowed_by_an_allow_rule_that_always_clears_it(allow: dict, plain: dict, shadows: bool) -> None:
+    ours = rule(**{"id": "a", "kind": "allow", "label": "normal", "clears": ["high"]} | allow)
+    other = rule(**{"id": "b", "any": ["act now please"]} | plain)
+    other["tests"] = [{"text": other["any"][0], "hit": True}]
+    rules = ruleset(ours, other)
+    told = [line for line in rules.warnings if "can never decide" in line]
+    assert told == ([f"rule 'b' can never decide: 'a' always hits where it does, and stands above it on {other['task']}"] if shadows else [])
+    if shadows:
+        assert [hit.rule.id for hit in rules.hits("", other["any"][0], NEWS)] == ["a"]
+
+
 def test_the_shipped_rules_have_no_conflicts(rulebook) -> None:
     assert rulebook.rules.warnings == []
 
