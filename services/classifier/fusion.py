@@ -46,19 +46,19 @@ def decide(
     if plain := [hit for hit in said.hits if hit.rule.kind == "plain"]:
         rule = min(plain, key=lambda hit: (-hit.rule.priority, hit.rule.id))
         grave = task.severity(rule.rule.label)
-        others = found and _allowed(task, said, found, parts)
+        others = found and _allowed(said, found, parts)
         if others and task.severity(others.label) > grave:
             return others.model_copy(update={"reasons": [*others.reasons, f"{rule.reason()}: {rule.rule.label} does not lower a safety label"]})
         against = others.reasons if found and others and task.severity(found.label) > grave else []  # why the safety label does not stand above it
         return _settled(rule.rule.label, "rule", [rule.reason(), *against], parts)
-    return _allowed(task, said, found, parts)
+    return _allowed(said, found, parts)
 
 
-def _allowed(task: Task, said: Said, found: Decision | None, parts: list[PartScore]) -> Decision | None:
+def _allowed(said: Said, found: Decision | None, parts: list[PartScore]) -> Decision | None:
     """What the others found, or in its place what the first allow rule says that clears it or says the same; also where nothing was found."""
     for allow in sorted((hit for hit in said.hits if hit.rule.kind == "allow"), key=lambda hit: (-hit.rule.priority, hit.rule.id)):
         label = allow.rule.label
-        if found is None or found.label in (label, *(allow.rule.clears or task.labels)):
+        if found is None or found.label in (label, *allow.rule.clears):
             against = (
                 [] if found is None or found.label == label else [f"{found.label}, which the others say ({found.probability:.0%}), is cleared by it"]
             )
