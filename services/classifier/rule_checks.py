@@ -27,8 +27,9 @@ def check_collection(file: str, collection: str, labels: Labels) -> None:
 
 
 def fitting(collection: str, labels: Labels) -> list[LabelSet]:
-    """The label sets of which a file's rules must fit one at least: the collection's, or of a file without one those that ship or stand in their place."""
-    return [labels(collection)] if collection else [labels(name) for name in SHIPPED]
+    """The label sets of which a file's rules must fit one at least: the collection's, or of a file without one all that there are: those that ship or stand
+    in their place, then the user's others."""
+    return [labels(collection)] if collection else [labels(name) for name in dict.fromkeys([*SHIPPED, *known()])]
 
 
 def knows(labels: LabelSet, task: str, label: str) -> bool:
@@ -62,7 +63,7 @@ def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list
     says what its kind may not say."""
     if rule.kind == "allow" and (not rule.clears or rule.label in rule.clears):
         raise ConfigError(f"{where}: `kind: allow` needs `clears`, the labels that it takes back, and `label`, what it says instead of them")
-    told, wrong, fits = [], "", False
+    told, wrong, fits = [], dict[bool, str](), False  # wrong: whether the set has the task at all -> what is the matter with the first such set
     for labels in sets:
         error = _misfit(rule, labels)
         if not error:
@@ -70,9 +71,9 @@ def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list
         elif (shipped := _shipped().get(labels.collection)) and shipped != labels and not _misfit(rule, shipped):
             told.append(f"{labels.collection}: {error}")
         else:
-            wrong = wrong or error
+            wrong.setdefault(rule.task in labels.tasks, error)
     if not fits and not told:
-        raise ConfigError(f"{where}: {wrong}")
+        raise ConfigError(f"{where}: {wrong.get(True) or wrong[False]}")
     if len(sets) == 1 and fits:
         for task, label in (rule.implies or {}).items():
             try:

@@ -243,6 +243,21 @@ def test_shipped_rules_that_an_own_label_set_cannot_say_are_left_out_with_a_warn
         RuleSet([("a.yaml", json.dumps({"rules": [rule(label="extreme")]}).encode())], label_set)
 
 
+def test_a_file_without_a_collection_is_for_own_label_sets_too(own_labels) -> None:
+    own_labels(desk={"tasks": {"mood": {"meaning": "the mood", "labels": {"good": "good", "bad": "bad"}, "safety": ["bad"]}}})
+    mood = rule(id="mood", task="mood", label="bad", kind="block")
+    rules = ruleset(rule(), mood)
+    assert said(rules.hits("", "act now", label_set("desk"))) == [("mood", "mood", "bad")] and rules.warnings == []
+    assert said(rules.hits("", "act now", NEWS)) == [("r1", "urgency", "high")]
+    with pytest.raises(ConfigError, match="no label 'worse' in task 'mood'"):  # what the set with the task says, not one without it
+        ruleset(mood | {"label": "worse"})
+    with pytest.raises(ConfigError, match="no task 'moods' in collection 'news'"):
+        ruleset(mood | {"task": "moods"})
+    use(None)
+    with pytest.raises(ConfigError, match="no task 'mood' in collection 'news'"):
+        ruleset(mood)
+
+
 def test_a_block_rule_says_nothing_where_its_label_is_no_safety_label(own_labels) -> None:
     risks = {"meaning": "risk", "labels": {"none": "none", "low": "low", "high": "high"}}
     own_labels(news={"tasks": {"risk": risks}})
