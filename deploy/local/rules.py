@@ -16,18 +16,25 @@ app = typer.Typer(no_args_is_help=True, help="The rule files: check, test, expla
 SHIPPED = Path(__file__).resolve().parents[2] / "services" / "classifier" / "rules"
 Folder = Annotated[Path, typer.Argument(help="folder of the rule files", envvar="FEEDLOOP_RULES")]
 Labels = Annotated[Path | None, typer.Option(help="your own label sets, as FEEDLOOP_LABELS", envvar="FEEDLOOP_LABELS")]
+Drop = Annotated[
+    bool, typer.Option("--drop-safety-rules", help="the folder may do without block rules that ship", envvar="FEEDLOOP_DROP_SAFETY_RULES")
+]
 Profile = Annotated[str, typer.Option(help="which state folder: `default` for `up`, `demo` for `demo`")]
 
 
 @app.command()
-def check(folder: Folder = SHIPPED, labels: Labels = None) -> None:
+def check(folder: Folder = SHIPPED, labels: Labels = None, drop_safety_rules: Drop = False) -> None:
     """Read the files as the classifier does. Errors, and exit status 1, where it would refuse them; warnings for what is only suspicious."""
-    rules = _read(folder, labels)
-    for line in rules.warnings:
+    from services.classifier.rulebook import read_folder
+    from shared import taxonomy
+
+    taxonomy.use(labels)
+    rules, warnings = read_folder(folder, taxonomy.label_set, drop_safety_rules=drop_safety_rules)
+    for line in warnings:
         typer.echo(f"warning: {line}")
     for name in rules.expired():
         typer.echo(f"warning: rule {name!r} has expired and is silent")
-    typer.echo(f"{len(rules)} rules are sound, {len(rules.warnings)} warnings; digest {rules.digest}")
+    typer.echo(f"{len(rules)} rules are sound, {len(warnings)} warnings; digest {rules.digest}")
 
 
 @app.command()

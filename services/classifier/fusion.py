@@ -3,8 +3,8 @@
 In this order, the first that speaks decides: a block-list safety rule; a person's correction; a plain rule; the pooled LLM and neural head
 (services.classifier.pooled); the task's default. A block-list hit is never lowered: a correction may only raise it. A plain rule does not lower a safety
 label that the others say: doubt goes to the person. An allow rule takes back the labels that it `clears`, of plain rules (services.classifier.rules), of
-the LLM and the head, and of the default, and says its own instead. Of a multi task each label is decided on its own, in the same order
-(services.classifier.several).
+the LLM and the head, and of the default, and says its own instead; where a plain rule decides, that is what it may not lower. Of a multi task each label
+is decided on its own, in the same order (services.classifier.several).
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,16 +42,23 @@ def decide(
             return _settled(block.rule.label, "rule", reasons, parts)
     if correction:
         return _settled(correction.label, "correction", [correction.reason()], parts)
+    found = _without_rules(task, said, parts, calibration)
     if plain := [hit for hit in said.hits if hit.rule.kind == "plain"]:
         rule = min(plain, key=lambda hit: (-hit.rule.priority, hit.rule.id))
-        others = _without_rules(task, said, parts, calibration)
-        if others and task.severity(others.label) > task.severity(rule.rule.label):
+        grave = task.severity(rule.rule.label)
+        others = found and _allowed(said, found, parts)
+        if others and task.severity(others.label) > grave:
             return others.model_copy(update={"reasons": [*others.reasons, f"{rule.reason()}: {rule.rule.label} does not lower a safety label"]})
-        return _settled(rule.rule.label, "rule", [rule.reason()], parts)
-    found = _without_rules(task, said, parts, calibration)
+        against = others.reasons if found and others and task.severity(found.label) > grave else []  # why the safety label does not stand above it
+        return _settled(rule.rule.label, "rule", [rule.reason(), *against], parts)
+    return _allowed(said, found, parts)
+
+
+def _allowed(said: Said, found: Decision | None, parts: list[PartScore]) -> Decision | None:
+    """What the others found, or in its place what the first allow rule says that clears it or says the same; also where nothing was found."""
     for allow in sorted((hit for hit in said.hits if hit.rule.kind == "allow"), key=lambda hit: (-hit.rule.priority, hit.rule.id)):
         label = allow.rule.label
-        if found is None or found.label in (label, *(allow.rule.clears or task.labels)):
+        if found is None or found.label in (label, *allow.rule.clears):
             against = (
                 [] if found is None or found.label == label else [f"{found.label}, which the others say ({found.probability:.0%}), is cleared by it"]
             )

@@ -27,8 +27,9 @@ def check_collection(file: str, collection: str, labels: Labels) -> None:
 
 
 def fitting(collection: str, labels: Labels) -> list[LabelSet]:
-    """The label sets of which a file's rules must fit one at least: the collection's, or of a file without one those that ship or stand in their place."""
-    return [labels(collection)] if collection else [labels(name) for name in SHIPPED]
+    """The label sets of which a file's rules must fit one at least: the collection's, or of a file without one all that there are: those that ship or stand
+    in their place, then the user's others."""
+    return [labels(collection)] if collection else [labels(name) for name in dict.fromkeys([*SHIPPED, *known()])]
 
 
 def knows(labels: LabelSet, task: str, label: str) -> bool:
@@ -39,11 +40,6 @@ def applies(rule: Rule, labels: LabelSet) -> bool:
     """Whether the label set has what the rule says; for a block rule as labels of safety."""
     said = (rule.label, *((rule.softer,) if rule.softer else ()))
     return all(knows(labels, rule.task, label) and (rule.kind != "block" or labels.tasks[rule.task].severity(label) > 0) for label in said)
-
-
-def severity(labels: Labels, task: str, label: str) -> int:
-    """How grave a label is in the label sets that ship, 0 for one that is no safety label."""
-    return max(one.tasks[task].severity(label) if task in one.tasks else 0 for one in fitting("", labels))
 
 
 def check_implied(file: str, parsed: RuleFile, labels: Labels) -> list[str]:
@@ -67,7 +63,7 @@ def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list
     says what its kind may not say."""
     if rule.kind == "allow" and (not rule.clears or rule.label in rule.clears):
         raise ConfigError(f"{where}: `kind: allow` needs `clears`, the labels that it takes back, and `label`, what it says instead of them")
-    told, wrong, fits = [], "", False
+    told, wrong, fits = [], dict[bool, str](), False  # wrong: whether the set has the task at all -> what is the matter with the first such set
     for labels in sets:
         error = _misfit(rule, labels)
         if not error:
@@ -75,9 +71,9 @@ def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list
         elif (shipped := _shipped().get(labels.collection)) and shipped != labels and not _misfit(rule, shipped):
             told.append(f"{labels.collection}: {error}")
         else:
-            wrong = wrong or error
+            wrong.setdefault(rule.task in labels.tasks, error)
     if not fits and not told:
-        raise ConfigError(f"{where}: {wrong}")
+        raise ConfigError(f"{where}: {wrong.get(True) or wrong[False]}")
     if len(sets) == 1 and fits:
         for task, label in (rule.implies or {}).items():
             try:

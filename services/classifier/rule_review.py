@@ -6,21 +6,24 @@ from itertools import combinations
 from services.classifier.folding import Folded
 from services.classifier.judging import Judge
 from services.classifier.matching import Finder, Places
+from services.classifier.rule_checks import applies
 from services.classifier.rule_files import Rule
+from shared.taxonomy import LabelSet, Task
 
 MOST = 200  # warnings that are listed
 MOST_COMPARED = 20  # rules that are compared with one, of those that share a phrase or text with it
 MOST_FOUND = 1_000_000  # rules that are found in phrases and texts, in all
 _GUARDS = ("also", "negations", "unless", "without", "soften", "still")
-Severity = Callable[[str, str], int]  # of a task and label; 0 for one that is no safety label
+Sets = Callable[[str], Sequence[LabelSet]]  # the collection of a rule's file, empty for one without -> the label sets that it is for
 
 
-def review(judges: Sequence[Judge], finder: Finder, reads: Callable[[str], Folded], severity: Severity) -> list[str]:
+def review(judges: Sequence[Judge], finder: Finder, reads: Callable[[str], Folded], sets: Sets) -> list[str]:
     """A line for each pair of rules that is suspicious, naming both; at most MOST, and one that says how many more there are.
 
-    Looked at: phrases of one rule that hold a phrase of another, equal patterns, and the rules' own test texts (`reads` folds them)."""
+    Looked at: phrases of one rule that hold a phrase of another, equal patterns, and the rules' own test texts (`reads` folds them). How grave
+    a label is, each label set says for itself."""
     looking = _Finding(finder)
-    told = list(dict.fromkeys([*_conflicts(judges, looking, reads), *_shadowed(judges, looking, severity)]))
+    told = list(dict.fromkeys([*_conflicts(judges, looking, reads), *_shadowed(judges, looking, sets)]))
     if len(told) > MOST:
         told = [*told[:MOST], f"and {len(told) - MOST} more"]
     return [*told, "so many rules share their phrases that not all pairs were compared"] if looking.left <= 0 else told
@@ -79,7 +82,7 @@ def _differ(a: Judge, b: Judge) -> bool:
     return _meet(a, b) and a.rule.label != b.rule.label and a.rule.priority == b.rule.priority
 
 
-def _shadowed(judges: Sequence[Judge], looking: _Finding, severity: Severity) -> Iterator[str]:
+def _shadowed(judges: Sequence[Judge], looking: _Finding, sets: Sets) -> Iterator[str]:
     """A rule each of whose phrases holds a phrase of another that stands above it and asks for no more than it does."""
     same_pattern: dict[str, list[int]] = {}
     for number, judge in enumerate(judges):
@@ -93,7 +96,7 @@ def _shadowed(judges: Sequence[Judge], looking: _Finding, severity: Severity) ->
         for other in above[:MOST_COMPARED]:
             by = judges[other]
             whole = by.rule.pattern == rule.pattern or not by.rule.pattern
-            if other != number and whole and _meet(by, judge) and _covers(by, judge) and _stands_above(by.rule, rule, severity):
+            if other != number and whole and _meet(by, judge) and _covers(by, judge) and _stands_above(by.rule, judge, sets):
                 yield f"rule {rule.id!r} can never decide: {by.rule.id!r} always hits where it does, and stands above it on {rule.task}"
                 break
 
@@ -113,14 +116,32 @@ def _covers(above: Judge, below: Judge) -> bool:
     return fewer and (b.own_words or not a.own_words) and (not a.soften or a.still == b.still)
 
 
-def _stands_above(a: Rule, b: Rule, severity: Severity) -> bool:
-    """Whether `a` decides where both hit (services.classifier.fusion)."""
+def _stands_above(a: Rule, below: Judge, sets: Sets) -> bool:
+    """Whether `a` decides where both hit, in every label set in which the other has a say."""
+    its = [labels for labels in sets(below.collection) if applies(below.rule, labels)]
+    return bool(its) and all(applies(a, labels) and _decides_first(a, below.rule, labels.tasks[a.task]) for labels in its)
+
+
+def _decides_first(a: Rule, b: Rule, task: Task) -> bool:
+    """Whether `a` decides the task where both hit (services.classifier.fusion, services.classifier.several), or takes back all that `b` says."""
+    if a.kind == "allow" and b.kind == "plain":
+        return _takes_back(a, b)
     if a.kind == "allow" or b.kind == "allow":
         return False  # an allow rule only takes back what it names
+    if task.kind == "multi" and a.label != b.label:
+        return False  # each label is decided on its own
     if "block" in (a.kind, b.kind):
         if a.kind != b.kind:
             return a.kind == "block"
-        mine, other = severity(a.task, a.label), severity(b.task, b.label)
+        mine, other = task.severity(a.label), task.severity(b.label)
         if mine != other:
             return mine > other
     return (-a.priority, a.id) < (-b.priority, b.id)
+
+
+def _takes_back(allow: Rule, plain: Rule) -> bool:
+    """Whether the allow rule clears the plain one wherever that hits (services.classifier.rules): only where it hits outright itself, and not softly."""
+    if allow.priority < plain.priority or not {plain.label, plain.softer or plain.label} <= set(allow.clears):
+        return False
+    in_doubt = allow.own_words or allow.negations  # what makes the plain rule softer and leaves the allow rule silent
+    return not allow.soften and not (plain.softer and in_doubt)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from services.classifier.rule_checks import Labels
 from services.classifier.rule_files import Rule, check_size, parse, paths_in, read_files
 from services.classifier.rules import RuleSet
 from shared.clock import Clock, utc_now
 from shared.errors import ConfigError, PermanentError
 from shared.logs import logger
-from shared.taxonomy import LABELS, LabelSet
+from shared.taxonomy import LABELS
 
 log = logger(__name__)
 FOLDER = "folder"  # the digest that stands for "each replica's own folder"
@@ -32,7 +33,7 @@ class RuleBook:
     without those that ship.
     """
 
-    def __init__(self, folder: Path, labels: Callable[[str], LabelSet], clock: Clock = utc_now, drop_safety_rules: bool = False) -> None:
+    def __init__(self, folder: Path, labels: Labels, clock: Clock = utc_now, drop_safety_rules: bool = False) -> None:
         self._folder, self._labels, self._clock, self._drop_safety_rules = folder, labels, clock, drop_safety_rules
         self._lock = threading.Lock()  # the folder and the topic may bring news at the same time
         self._seen = self._stamp()
@@ -70,37 +71,14 @@ class RuleBook:
 
     def agreed(self, rules: RuleSet, drop_safety_rules: bool, how: str) -> list[str]:
         """The warnings of rules that are to be put in force. Raises ConfigError where they drop safety rules and nobody asked for that; `how` says how."""
-        dropped = self.dropped_by(rules)
-        if dropped and not drop_safety_rules:
-            raise ConfigError(
-                f"these rules drop {len(dropped)} of the {len(_shipped())} safety rules that ship ({', '.join(dropped[:5])}{' …' if len(dropped) > 5 else ''}): "
-                f"add safety.yaml as it ships, or ask for it with {how}"
-            )
-        return [*_missing(dropped), *rules.warnings]
+        return _agreed(rules, self._labels, drop_safety_rules, how)
 
     def dropped_by(self, rules: RuleSet) -> list[str]:
         """Ids of the shipped block rules that a set does not hold, or that no longer hit there what their own tests say they do."""
-        return [rule.id for collection, rule in _shipped() if not all(self._hits(rules, collection, rule, n) for n in range(len(rule.tests)))]
-
-    def _hits(self, rules: RuleSet, collection: str, rule: Rule, test: int) -> bool:
-        asked = rule.tests[test]
-        wanted = asked.says or rule.softer or rule.label
-        for labels in map(self._labels, [collection] if collection else _collections()):
-            if not asked.hit or rule.task not in labels.tasks or not (least := labels.tasks[rule.task].severity(wanted)):
-                continue  # a label set of the user's own may have no such task
-            looks = rules.look("", asked.text, labels, _FOR_GOOD)
-            mine = [look for look in looks if look.judge.rule.id == rule.id and look.judge.rule.kind == "block" and look.judge.rule.task == rule.task]
-            if not any(look.outcome in ("hit", "softer") and labels.tasks[rule.task].severity(look.label) >= least for look in mine):
-                return False
-        return True
+        return _dropped(rules, self._labels)
 
     def _read_folder(self) -> RuleSet:
-        rules = RuleSet(read_files(self._folder), self._labels, self._clock)
-        try:
-            self.agreed(rules, self._drop_safety_rules, "FEEDLOOP_DROP_SAFETY_RULES=true")
-        except ConfigError as error:
-            raise ConfigError(f"rules in {self._folder}: {error}") from error
-        return rules
+        return read_folder(self._folder, self._labels, self._clock, self._drop_safety_rules)[0]
 
     def take(self, digest: str, read: Callable[[], Sequence[tuple[str, bytes]]]) -> bool:
         """Put published rules in force, or the folder's for the digest `folder`; True where that changed something. `read` gives the files; where they are
@@ -162,6 +140,43 @@ class RuleBook:
                 continue  # an editor replaces files by renaming: gone now, back at the next look
             found.append((path.name, stat.st_mtime_ns, stat.st_size))
         return tuple(found)
+
+
+def read_folder(folder: Path, labels: Labels, clock: Clock = utc_now, drop_safety_rules: bool = False) -> tuple[RuleSet, list[str]]:
+    """The rules of a folder and their warnings, as a classifier with this folder takes them at its start. Raises ConfigError where it would not start:
+    bad files, or safety rules that ship and are missing, which `drop_safety_rules` allows."""
+    rules = RuleSet(read_files(folder), labels, clock)
+    try:
+        return rules, _agreed(rules, labels, drop_safety_rules, "FEEDLOOP_DROP_SAFETY_RULES=true")
+    except ConfigError as error:
+        raise ConfigError(f"rules in {folder}: {error}") from error
+
+
+def _agreed(rules: RuleSet, labels: Labels, drop_safety_rules: bool, how: str) -> list[str]:
+    dropped = _dropped(rules, labels)
+    if dropped and not drop_safety_rules:
+        raise ConfigError(
+            f"these rules drop {len(dropped)} of the {len(_shipped())} safety rules that ship ({', '.join(dropped[:5])}{' …' if len(dropped) > 5 else ''}): "
+            f"add safety.yaml as it ships, or ask for it with {how}"
+        )
+    return [*_missing(dropped), *rules.warnings]
+
+
+def _dropped(rules: RuleSet, labels: Labels) -> list[str]:
+    return [rule.id for collection, rule in _shipped() if not all(_hits(rules, labels, collection, rule, n) for n in range(len(rule.tests)))]
+
+
+def _hits(rules: RuleSet, labels: Labels, collection: str, rule: Rule, test: int) -> bool:
+    asked = rule.tests[test]
+    wanted = asked.says or rule.softer or rule.label
+    for its in map(labels, [collection] if collection else _collections()):
+        if not asked.hit or rule.task not in its.tasks or not (least := its.tasks[rule.task].severity(wanted)):
+            continue  # a label set of the user's own may have no such task
+        looks = rules.look("", asked.text, its, _FOR_GOOD)
+        mine = [look for look in looks if look.judge.rule.id == rule.id and look.judge.rule.kind == "block" and look.judge.rule.task == rule.task]
+        if not any(look.outcome in ("hit", "softer") and its.tasks[rule.task].severity(look.label) >= least for look in mine):
+            return False
+    return True
 
 
 @cache

@@ -14,7 +14,7 @@ from services.classifier.folding import Folded, fold
 from services.classifier.judging import Guards, Judge, Judgement
 from services.classifier.matching import Finder
 from services.classifier.matching import Span as Place
-from services.classifier.rule_checks import Labels, applies, check_collection, check_implied, check_rule, fitting, knows, severity
+from services.classifier.rule_checks import Labels, applies, check_collection, check_implied, check_rule, fitting, knows
 from services.classifier.rule_files import Rule, Says, parse
 from services.classifier.rule_review import review
 from services.classifier.spelling import Speller
@@ -99,7 +99,7 @@ class RuleSet:
         if tests and (failed := next(self._failures(), "")):
             raise ConfigError(failed)
         told += [f"{name}: {len(ids)} rules are left out of {why} ({', '.join(ids[:3])} …)" for (name, why), ids in left_out.items()]
-        self.warnings = [*told, *review(self._judges, self._finder, self._speller.read, lambda task, label: severity(labels, task, label))]
+        self.warnings = [*told, *review(self._judges, self._finder, self._speller.read, lambda collection: fitting(collection, labels))]
 
     def __len__(self) -> int:
         return len(self._judges)

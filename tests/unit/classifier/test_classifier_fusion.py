@@ -146,6 +146,26 @@ def test_an_allow_rule_clears_but_never_a_block() -> None:
     assert blocked and blocked.label == "low"
 
 
+def test_an_allow_rule_clears_also_where_a_plain_rule_decides() -> None:
+    emotion = label_set("wellbeing").tasks["emotion"]
+    said = lambda label, kind="plain", **more: hit(label, kind, task="emotion", id=kind, **more)  # noqa: E731
+    plain, low, high = said("stress"), {"self_harm_low": 0.9, "stress": 0.1}, {"self_harm_high": 0.9, "stress": 0.1}
+    ours = said("stress", "allow", priority=100, clears=("self_harm_low",))
+    raised, cleared, graver = (decide(emotion, hits, neural=head) for hits, head in (([plain], low), ([plain, ours], low), ([plain, ours], high)))
+    assert raised and (raised.label, raised.by) == ("self_harm_low", "neural")
+    assert cleared and (cleared.label, cleared.by, cleared.possible) == ("stress", "rule", ["stress"])
+    assert cleared.reasons == [plain.reason(), ours.reason(), "self_harm_low, which the others say (90%), is cleared by it"]
+    assert graver and (graver.label, graver.by) == ("self_harm_high", "neural")  # it clears the labels that it names, and no other
+    softened = decide(emotion, [plain, said("self_harm_low", "allow", clears=("self_harm_high",))], neural=high)
+    assert softened and (softened.label, softened.by) == ("self_harm_low", "rule")  # what it says instead is not lowered either
+    untouched = decide(emotion, [plain, ours], neural={"stress": 0.1, "sadness": 0.9})
+    assert untouched and (untouched.label, untouched.reasons) == ("stress", [plain.reason()])
+    alone = decide(emotion, [plain, said("self_harm_low", "allow", clears=("self_harm_high",))])
+    assert alone and alone.label == "stress"  # nothing was there to be taken back
+    blocked = decide(emotion, [plain, ours, said("self_harm_low", "block")], neural=low)
+    assert blocked and (blocked.label, blocked.by) == ("self_harm_low", "rule")
+
+
 def test_a_correction_against_a_block_is_shown_and_not_followed_but_may_raise_it() -> None:
     lowered = decide(RISK, [hit("high", "block")], Correction("none", "a song", "ben"))
     assert lowered and (lowered.label, lowered.by) == ("high", "rule")

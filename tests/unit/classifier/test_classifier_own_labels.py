@@ -1,5 +1,6 @@
 """A user's own label set works at once with rules and the language model, and without a head."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from classifier_samples import enriched, feedback, ingested
 from services.classifier.decide import Decider, Neural
 from services.classifier.overlay import Overlay
 from services.classifier.rulebook import RuleBook
+from services.classifier.rules import RuleSet
 from shared.events import DocumentClassified, LabelScore
 from shared.taxonomy import label_set, use
 
@@ -58,3 +60,26 @@ def test_of_several_labels_the_models_own_probabilities_count(decider: Decider) 
     score = LabelScore(label="money", probability=0.9, probabilities={"money": 0.9, "people": 0.7, "danger": 0.1})
     decision = decider.document(read.model_copy(update={"verdict": {"tags": score}}), Neural()).decision["tags"]
     assert decision.labels == ["money", "people"] and not decision.unsure
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "shadowed"),
+    [
+        ("single", "spill", "blast", "b"),  # the graver label decides, whatever the ids
+        ("single", "blast", "spill", "a"),
+        ("multi", "spill", "blast", ""),  # each label is decided on its own
+        ("multi", "blast", "blast", "b"),
+    ],
+)
+def test_how_grave_a_label_is_its_own_label_set_says(tmp_path: Path, kind: str, one: str, other: str, shadowed: str) -> None:
+    labels = {"calm": "nothing", "blast": "the lesser", "spill": "the graver"}
+    task = {"meaning": "what happens", "kind": kind, "labels": labels, "safety": ["blast", "spill"]}
+    (tmp_path / "feedloop.yaml").write_text(json.dumps({"label_sets": {"plant": {"tasks": {"harm": task}}}}))
+    more = {"task": "harm", "kind": "block", "any": ["leak"], "reason": "r", "owner": "o", "tests": [{"text": "a leak", "hit": True}]}
+    rules = [{"id": "a", "label": one, **more}, {"id": "b", "label": other, **more}]
+    use(tmp_path / "feedloop.yaml")
+    try:
+        told = RuleSet([("a.yaml", json.dumps({"collection": "plant", "rules": rules}).encode())], label_set).warnings
+    finally:
+        use(None)
+    assert [line[: len("rule 'a'")] for line in told if "can never decide" in line] == ([f"rule '{shadowed}'"] if shadowed else [])

@@ -243,6 +243,21 @@ def test_shipped_rules_that_an_own_label_set_cannot_say_are_left_out_with_a_warn
         RuleSet([("a.yaml", json.dumps({"rules": [rule(label="extreme")]}).encode())], label_set)
 
 
+def test_a_file_without_a_collection_is_for_own_label_sets_too(own_labels) -> None:
+    own_labels(desk={"tasks": {"mood": {"meaning": "the mood", "labels": {"good": "good", "bad": "bad"}, "safety": ["bad"]}}})
+    mood = rule(id="mood", task="mood", label="bad", kind="block")
+    rules = ruleset(rule(), mood)
+    assert said(rules.hits("", "act now", label_set("desk"))) == [("mood", "mood", "bad")] and rules.warnings == []
+    assert said(rules.hits("", "act now", NEWS)) == [("r1", "urgency", "high")]
+    with pytest.raises(ConfigError, match="no label 'worse' in task 'mood'"):  # what the set with the task says, not one without it
+        ruleset(mood | {"label": "worse"})
+    with pytest.raises(ConfigError, match="no task 'moods' in collection 'news'"):
+        ruleset(mood | {"task": "moods"})
+    use(None)
+    with pytest.raises(ConfigError, match="no task 'mood' in collection 'news'"):
+        ruleset(mood)
+
+
 def test_a_block_rule_says_nothing_where_its_label_is_no_safety_label(own_labels) -> None:
     risks = {"meaning": "risk", "labels": {"none": "none", "low": "low", "high": "high"}}
     own_labels(news={"tasks": {"risk": risks}})
@@ -294,6 +309,33 @@ def test_a_rule_is_shadowed_only_by_one_that_always_decides_before_it(above: dic
         body["tests"] = [{"text": f"{body['any'][0]} now", "hit": True}]
     told = [line for line in ruleset(one, other).warnings if "can never decide" in line]
     assert told == (["rule 'b' can never decide: 'a' always hits where it does, and stands above it on risk"] if shadows else [])
+
+
+@pytest.mark.parametrize(
+    ("allow", "plain", "shadows"),
+    [
+        ({}, {}, True),
+        ({"priority": 5}, {"priority": 5}, True),
+        ({}, {"priority": 1}, False),  # it takes back what is of no higher priority
+        ({}, {"label": "low"}, False),  # and what it names
+        ({"unless": ["drill"]}, {}, False),
+        ({}, {"any": ["hurry up"]}, False),
+        ({}, {"softer": "low", "soften": ["once"]}, False),
+        ({"clears": ["high", "low"]}, {"softer": "low", "soften": ["once"]}, True),
+        ({"clears": ["high", "low"], "own_words": True}, {"softer": "low", "soften": ["once"], "own_words": True}, False),
+        ({"softer": "low", "soften": ["once"]}, {"softer": "low", "soften": ["once"]}, False),  # what it says softly takes nothing back
+        ({}, {"task": "risk", "kind": "block"}, False),
+    ],
+)
+def test_a_plain_rule_is_shadowed_by_an_allow_rule_that_always_clears_it(allow: dict, plain: dict, shadows: bool) -> None:
+    ours = rule(**{"id": "a", "kind": "allow", "label": "normal", "clears": ["high"]} | allow)
+    other = rule(**{"id": "b", "any": ["act now please"]} | plain)
+    other["tests"] = [{"text": other["any"][0], "hit": True}]
+    rules = ruleset(ours, other)
+    told = [line for line in rules.warnings if "can never decide" in line]
+    assert told == ([f"rule 'b' can never decide: 'a' always hits where it does, and stands above it on {other['task']}"] if shadows else [])
+    if shadows:
+        assert [hit.rule.id for hit in rules.hits("", other["any"][0], NEWS)] == ["a"]
 
 
 def test_the_shipped_rules_have_no_conflicts(rulebook) -> None:

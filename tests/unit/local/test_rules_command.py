@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services import __main__ as command
+from services.classifier.rulebook import SHIPPED, RuleBook
 from shared import taxonomy
 from shared.errors import ConfigError
 
@@ -28,15 +29,28 @@ def rule(*tests: tuple[str, bool], **more: object) -> dict:
     return RULE | {"tests": [{"text": text, "hit": hit} for text, hit in tests or [("Act now!", True)]]} | more
 
 
-def run(*words: str, given: str = "") -> Result:
-    return CliRunner().invoke(command.app, ["rules", *words], input=given)
+def run(*words: str, given: str = "", **env: str) -> Result:
+    return CliRunner().invoke(command.app, ["rules", *words], input=given, env={"FEEDLOOP_DROP_SAFETY_RULES": None, **env})
 
 
 def test_check_prints_warnings_and_counts(tmp_path: Path) -> None:
-    done = run("check", folder(tmp_path, rule(), rule(id="r2", label="low", expires="2020-01-01")))
+    done = run("check", folder(tmp_path, rule(), rule(id="r2", label="low", expires="2020-01-01")), "--drop-safety-rules")
     assert done.exit_code == 0
     assert "warning: rules 'r1' and 'r2' contradict each other" in done.output and "warning: rule 'r2' has expired" in done.output
-    assert "rule 'r2' can never decide" in done.output and "2 rules are sound, 2 warnings" in done.output
+    assert "rule 'r2' can never decide" in done.output and "2 rules are sound, 3 warnings" in done.output
+
+
+def test_check_refuses_as_the_classifier_does_where_safety_rules_are_missing(tmp_path: Path) -> None:
+    own = folder(tmp_path, rule())
+    refused, asked = run("check", own), run("check", own, FEEDLOOP_DROP_SAFETY_RULES="true")
+    with pytest.raises(ConfigError) as by_classifier:
+        RuleBook(tmp_path, taxonomy.label_set)
+    assert isinstance(refused.exception, ConfigError) and str(refused.exception) == str(by_classifier.value)
+    assert "FEEDLOOP_DROP_SAFETY_RULES=true" in str(refused.exception)
+    assert asked.exit_code == 0 and "safety rules that ship are not in force" in asked.output and "1 rules are sound, 1 warnings" in asked.output
+    assert isinstance(run("check", own, FEEDLOOP_DROP_SAFETY_RULES="false").exception, ConfigError)
+    (tmp_path / "safety.yaml").write_text((SHIPPED / "safety.yaml").read_text())
+    assert run("check", own).exit_code == run("check").exit_code == 0 and "0 warnings" in run("check", own).output
 
 
 @pytest.mark.parametrize("task", [None, "mood"])
@@ -76,8 +90,8 @@ def test_own_label_sets_are_checked_against(tmp_path: Path) -> None:
     sets.mkdir()
     (sets / "desk.yaml").write_text("collection: desk\ntasks: {mood: {meaning: m, labels: {up: a, down: b}}}\n")
     rules = folder(tmp_path, rule(task="mood", label="up"), collection="desk")
-    assert isinstance(run("check", rules).exception, ConfigError)
-    assert run("check", rules, "--labels", str(sets)).exit_code == 0
+    assert "there is no label set 'desk'" in str(run("check", rules, "--drop-safety-rules").exception)
+    assert run("check", rules, "--labels", str(sets), "--drop-safety-rules").exit_code == 0
 
 
 def test_publish_checks_before_it_asks_anybody(tmp_path: Path) -> None:
