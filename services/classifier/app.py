@@ -36,7 +36,7 @@ def build(settings: Settings) -> Service:
     book = RuleBook(settings.rules, label_set, drop_safety_rules=settings.drop_safety_rules)
     desk = RuleDesk(book, store, bus, utc_now)
     decider = Decider(book, Overlay(), label_set, Fusions(settings.fusion))
-    handlers = Handlers(decider, head, bus, settings.keep_documents)
+    handlers = Handlers(decider, head, bus, store, settings.keep_documents)
     bus.handle(DocumentIngested, handlers.on_document_ingested, at_once=settings.at_once)
     bus.handle(DocumentEnriched, handlers.on_document_enriched, at_once=settings.at_once)
     bus.handle(FeedbackGiven, handlers.on_feedback_given)
