@@ -287,7 +287,8 @@ async def test_http(handlers: Handlers) -> None:
 
     from shared.service import _http_error
 
-    app = Starlette(routes=Api(handlers.decider, handlers.head).routes(), exception_handlers={HTTPException: _http_error})
+    handlers.ready.set()
+    app = Starlette(routes=Api(handlers.decider, handlers.head, handlers.ready).routes(), exception_handlers={HTTPException: _http_error})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://classifier") as client:
         one = (await client.post("/api/classify", json={"text": "I want to kill myself"})).json()
         assert one["decision"]["risk"]["label"] == "high"
