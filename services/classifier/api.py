@@ -17,11 +17,13 @@ from services.classifier.rule_desk import PublishRequest
 from shared import taxonomy
 from shared.bodies import body
 from shared.care import HELP, Care, holding, severity, shown
+from shared.errors import TransientError
 from shared.events import Decision
 from shared.service import Json
 
 MOST_ITEMS = 256
 MOST_EXPLAINED = 16  # each is encoded up to 31 times
+NOT_READY = "still reading the corrections, published rules and heads of before the start: try again in a moment"
 
 
 class Item(BaseModel):
@@ -104,10 +106,11 @@ class Problem(BaseModel):
 
 
 class Api:
-    """The routes of the classifier. `help_text` goes with each verdict that carries a safety label."""
+    """The routes of the classifier. Nothing is judged before `ready` is set, when the corrections, rules and heads of the past are known. `help_text` goes
+    with each verdict that carries a safety label."""
 
-    def __init__(self, decider: Decider, head: LiveHead, help_text: str = HELP) -> None:
-        self.decider, self.head, self.help_text = decider, head, help_text
+    def __init__(self, decider: Decider, head: LiveHead, ready: asyncio.Event, help_text: str = HELP) -> None:
+        self.decider, self.head, self.ready, self.help_text = decider, head, ready, help_text
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/api/classify", self.classify, methods=["POST"]), Route("/api/rules", self.rules), Route("/openapi.json", self.described)]
@@ -115,7 +118,9 @@ class Api:
     async def classify(self, request: Request) -> Response:
         """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules, head and
         the corrections that people gave on the same text. With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names
-        the tasks that say a safety label, and `care` is what to show with it."""
+        the tasks that say a safety label, and `care` is what to show with it. Raises TransientError (503) as long as the service is not ready."""
+        if not self.ready.is_set():  # at once, and not after a wait: /ready says when to come back
+            raise TransientError(NOT_READY)
         asked = await body(request, ClassifyRequest)
         explain = request.query_params.get("explain", "") not in ("", "0", "false")
         items = asked.items or [Item(text=asked.text or "", title=asked.title)]
@@ -181,7 +186,11 @@ def described() -> dict[str, Any]:
 
     wrong = {
         str(status): holds(about, Problem)
-        for status, about in ((401, "the access token is missing or wrong"), (422, "what was sent is not understood"), (503, "something is away"))
+        for status, about in (
+            (401, "the access token is missing or wrong"),
+            (422, "what was sent is not understood"),
+            (503, "something is away, or the past is still being read: try again"),
+        )
     }
     explain = {"name": "explain", "in": "query", "schema": {"type": "string"}, "description": "1: the words that mattered to the head"}
     return {

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.classifier.api import Api
+from services.classifier.api import NOT_READY, Api
 from services.classifier.calibration import Fusions
 from services.classifier.decide import Decider
 from services.classifier.handlers import Handlers
@@ -36,7 +36,7 @@ def build(settings: Settings) -> Service:
     book = RuleBook(settings.rules, label_set, drop_safety_rules=settings.drop_safety_rules)
     desk = RuleDesk(book, store, bus, utc_now)
     decider = Decider(book, Overlay(), label_set, Fusions(settings.fusion))
-    handlers = Handlers(decider, head, bus, settings.keep_documents)
+    handlers = Handlers(decider, head, bus, store, settings.keep_documents)
     bus.handle(DocumentIngested, handlers.on_document_ingested, at_once=settings.at_once)
     bus.handle(DocumentEnriched, handlers.on_document_enriched, at_once=settings.at_once)
     bus.handle(FeedbackGiven, handlers.on_feedback_given)
@@ -47,11 +47,15 @@ def build(settings: Settings) -> Service:
     async def prepare() -> None:
         await asyncio.to_thread(head.start)
 
+    async def verdicts() -> str:
+        return "" if handlers.ready.is_set() else NOT_READY
+
     return Service(
         "classifier",
         settings,
         bus,
-        routes=[*Api(decider, head, settings.help()).routes(), *desk.routes()],
+        routes=[*Api(decider, head, handlers.ready, settings.help()).routes(), *desk.routes()],
+        checks={"verdicts": verdicts},
         background=[handlers.keep_head, handlers.keep_rules, handlers.keep_copies, desk.keep_announced],
         prepare=prepare,
     )

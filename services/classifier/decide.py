@@ -3,7 +3,7 @@
 Deterministic: the same document, rules, corrections and scores give the same bytes, so that replaying a topic changes nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from services.classifier.calibration import Fusions, calibration
 from services.classifier.fusion import Correction, decide
 from services.classifier.overlay import Bare, Overlay
 from services.classifier.rulebook import RuleBook
-from services.classifier.rules import RuleSet
+from services.classifier.rules import Hit
 from shared.events import Decision, DocumentClassified, DocumentEnriched, DocumentIngested, LabelScore, ModelStamp, Stage
 from shared.pooling import FusionFile
 from shared.taxonomy import LabelSet, Task
@@ -25,6 +25,14 @@ class Neural:
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     digest: str = ""
     named: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """What the rules say of a text, and the digest of those that said it."""
+
+    hits: Sequence[Hit]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -51,20 +59,29 @@ class Verdict:
 
 
 class Decider:
-    """Holds the rules, the learned weights and the overlay; the head's scores are handed in, because making them takes a thread."""
+    """Holds the rules, the learned weights and the overlay; head's scores and rules' hits are handed in, because making them takes a thread."""
 
     def __init__(self, rulebook: RuleBook, overlay: Overlay, labels: Callable[[str], LabelSet], fusions: Fusions | None = None) -> None:
         self.rulebook, self.overlay, self.labels, self.fusions = rulebook, overlay, labels, fusions or Fusions()
 
-    def document(self, document: DocumentIngested, neural: Neural, feedback_at: datetime | None = None) -> DocumentClassified:
+    def ruled(self, document: DocumentIngested, text: str) -> Ruled:
+        """What the rules say of a document whose whole text this is. May be called in a thread: a long text takes seconds."""
+        rules = self.rulebook.rules  # once: a reload in between must not mix two digests
+        # a document's own time decides which rules are in force, so that a replay finds the same ones
+        return Ruled(rules.hits(document.title, text, self.labels(document.collection), document.received_at), rules.digest)
+
+    def document(
+        self, document: DocumentIngested, neural: Neural, feedback_at: datetime | None = None, ruled: Ruled | None = None
+    ) -> DocumentClassified:
         """The verdict on an ingested, enriched or already classified document. `feedback_at` is the time of the feedback that asks for it, if one
-        does; the verdict carries that or the newest that the overlay knows for the document. A task on which nobody speaks is left out."""
+        does; the verdict carries that or the newest that the overlay knows for the document. A task on which nobody speaks is left out. `ruled`: what
+        the rules say of the whole text; if not given, they are asked about the text that the document carries."""
         verdict, as_of, stage = _reading(document)
         corrections = self.overlay.corrections(document)
-        rules = self.rulebook.rules  # once: a reload in between must not mix two digests
+        ruled = ruled or self.ruled(document, document.text)
         fusion = self.fusions.of(self.labels(document.collection).collection)
         said = _Voices(neural, verdict, document.model if isinstance(document, DocumentEnriched | DocumentClassified) else None)
-        decision = self._decide(rules, fusion, document.title, document.text, document.collection, said, corrections, document.received_at)
+        decision = self._decide(ruled.hits, fusion, document.collection, said, corrections)
         times = [time for time in (feedback_at, self.overlay.newest(document)) if time]
         fields = {name: getattr(document, name) for name in DocumentClassified.model_fields if hasattr(document, name)}
         return DocumentClassified(
@@ -74,7 +91,7 @@ class Decider:
                 "stage": "corrected" if corrections else stage,
                 "as_of": as_of,
                 "feedback_at": max(times, default=None),
-                "rules_digest": rules.digest,
+                "rules_digest": ruled.digest,
                 "head_digest": neural.digest,
                 "fusion_digest": fusion.digest if fusion else "",
             }
@@ -84,23 +101,18 @@ class Decider:
         """The decisions on a bare text, by rules, head, and the corrections of this text or of one that tells the same."""
         rules, fusion = self.rulebook.rules, self.fusions.of(self.labels(collection).collection)
         corrections = self.overlay.corrections(Bare(title, text, collection))
-        decision = self._decide(rules, fusion, title, text, collection, _Voices(neural, {}), corrections)
+        decision = self._decide(rules.hits(title, text, self.labels(collection)), fusion, collection, _Voices(neural, {}), corrections)
         return Verdict(decision, rules.digest, neural.digest, fusion.digest if fusion else "")
 
     def _decide(
         self,
-        rules: RuleSet,
+        hits: Sequence[Hit],
         fusion: FusionFile | None,
-        title: str,
-        text: str,
         collection: str,
         voices: "_Voices",
         corrections: Mapping[str, Correction],
-        at: datetime | None = None,
     ) -> dict[str, Decision]:
-        """`at` decides which rules are in force, if not given now: a document's own time, so that a replay finds the same ones."""
         labels = self.labels(collection)
-        hits = rules.hits(title, text, labels, at)
 
         def one(name: str, task: Task, correction: Correction | None) -> Decision | None:
             weights = calibration(fusion, labels, name, voices.digests())

@@ -9,22 +9,25 @@ from services.classifier.decide import Decider
 from services.classifier.live_head import LiveHead
 from shared import metrics
 from shared.bus import Bus
-from shared.errors import PermanentError, TransientError
+from shared.errors import PermanentError, TransientError, one_line
 from shared.events import DocumentClassified, DocumentEnriched, DocumentIngested, FeedbackGiven, ModelPublished
 from shared.heads import is_head
 from shared.logs import logger
+from shared.objects import ObjectStore
 
 log = logger(__name__)
 LOOK_EVERY_S = 2.0  # how often the rule files are looked at
 HEAD_WAIT_S = 30.0  # how long verdicts wait, after a start, for the head that was live: an object store may hang
+TEXT_WAIT_S = 30.0  # how long one try waits for the whole of a long text, for the same reason
+MOST_CHARS = 2_000_000  # of a text that the rules read: they take some 4 s for a million, and a record must be done before Kafka gives it to another
 
 
 class Handlers:
     """A verdict for every document: provisional at once, final when the LLM has spoken, corrected when a person has."""
 
-    def __init__(self, decider: Decider, head: LiveHead, bus: Bus, keep: int = 5_000) -> None:
-        """`keep`: how many of the newest documents to hold, for the corrections that come to concern them."""
-        self.decider, self.head, self.bus = decider, head, bus
+    def __init__(self, decider: Decider, head: LiveHead, bus: Bus, store: ObjectStore, keep: int = 5_000) -> None:
+        """`store` holds the whole of long texts. `keep`: how many of the newest documents to hold, for the corrections that come to concern them."""
+        self.decider, self.head, self.bus, self.store = decider, head, bus, store
         self.copies = Copies(decider.overlay, keep)
         self.ready = asyncio.Event()  # the overlay has caught up, and the head that was live is live again, or was waited for long enough
         self._wanted: dict[str, ModelPublished] = {}  # by role: what is yet to be brought about
@@ -70,7 +73,7 @@ class Handlers:
             for document in self.copies.of(given) if given else ():
                 # the document that was judged comes along with the feedback, and its verdict is given there
                 if event.document is None or document.id != event.document_id:
-                    await self.bus.publish(await self._decide(document))
+                    await self.bus.publish(await self._decide_at_last(document))
 
     def on_model_published(self, event: ModelPublished) -> None:
         """Note which head is wanted; `keep_head` brings it about."""
@@ -104,13 +107,40 @@ class Handlers:
             await asyncio.to_thread(self.decider.rulebook.refresh)
             await asyncio.to_thread(self.decider.fusions.refresh)
 
+    async def _decide_at_last(self, document: DocumentIngested) -> DocumentClassified:
+        """The verdict, however long the object store is away: no record of the bus waits here to be tried again."""
+        while True:
+            try:
+                return await self._decide(document)
+            except TransientError as error:
+                log.warning("copy.waiting", id=document.id, reason=str(error))
+                await asyncio.sleep(LOOK_EVERY_S)
+
     async def _decide(self, document: DocumentIngested, feedback_at: datetime | None = None) -> DocumentClassified:
         await self.ready.wait()
+        text = await self._whole(document)
         began = time.monotonic()
         [neural] = await asyncio.to_thread(self.head.score, [(document.title, document.text)], document.collection)
-        classified = self.decider.document(document, neural, feedback_at)
+        ruled = await asyncio.to_thread(self.decider.ruled, document, text)
+        classified = self.decider.document(document, neural, feedback_at, ruled)
         metrics.DECIDE_SECONDS.observe(time.monotonic() - began)
         for task, decision in classified.decision.items():
             metrics.DECISIONS.labels(task, decision.label, decision.by, classified.stage).inc()
         log.info("document.classified", id=document.id, stage=classified.stage, labels={t: d.label for t, d in classified.decision.items()})
         return classified
+
+    async def _whole(self, document: DocumentIngested) -> str:
+        """The text for the rules: of a long one the whole, of which the document carries only the beginning; that where the store has lost the whole.
+
+        Raises TransientError where the store is away: a verdict on the beginning alone may miss what a block rule looks for."""
+        if document.text_ref is None:
+            return document.text
+        try:
+            async with asyncio.timeout(TEXT_WAIT_S):
+                whole = await asyncio.to_thread(self.store.get, document.text_ref)
+        except (PermanentError, ValueError) as error:  # ValueError: a name that no object can have
+            log.warning("document.beginning_only", id=document.id, characters=len(document.text), reason=one_line(error))
+            return document.text
+        except Exception as error:  # an object store's client raises classes of its own
+            raise TransientError(f"the whole text of document {document.id} can't be read now: {one_line(error)}") from error
+        return whole.decode("utf-8", "replace")[:MOST_CHARS]

@@ -1,4 +1,5 @@
 """The rules in force: those of the folder, or those published to all replicas; kept as they were when what is new is bad.
+At the start those that ship stand in for a bad folder.
 
 The safety rules that ship (the block rules of SHIPPED) do not go missing by accident: a set without them, or in which they no longer find what their own
 tests say, is refused unless somebody asks for that by name, and then a warning stays.
@@ -21,6 +22,7 @@ from shared.taxonomy import LABELS
 log = logger(__name__)
 FOLDER = "folder"  # the digest that stands for "each replica's own folder"
 KEPT = "the rules of before stay in force"
+STAND_IN = "the rules that ship are in force until the folder is sound"
 SHIPPED = Path(__file__).parent / "rules"
 _FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)  # a safety rule that expires some day is one that goes missing
 
@@ -29,19 +31,27 @@ class RuleBook:
     """`rules` are those in force; `problem` says why the newest edit or publication is not among them, empty where it is; `source` is `folder`, or the
     digest of what was published.
 
-    Raises ConfigError where the folder is bad at the start: a process must not run without its safety rules. `drop_safety_rules`: the folder may do
-    without those that ship.
+    Where the folder is bad at the start the rules that ship stand in until it is sound: a process must not run without safety rules, and a restart must
+    not end all verdicts. Raises ConfigError where those are bad too. `drop_safety_rules`: the folder may do without those that ship.
     """
 
     def __init__(self, folder: Path, labels: Labels, clock: Clock = utc_now, drop_safety_rules: bool = False) -> None:
         self._folder, self._labels, self._clock, self._drop_safety_rules = folder, labels, clock, drop_safety_rules
         self._lock = threading.Lock()  # the folder and the topic may bring news at the same time
         self._seen = self._stamp()
-        self._of_folder = self.rules = self._read_folder()
+        bad = ""
+        try:
+            self._of_folder = self.rules = self._read_folder()
+        except ConfigError as error:
+            bad = str(error)
+            self._of_folder = self.rules = RuleSet(read_files(SHIPPED), labels, clock)
         self._dropped = self.dropped_by(self.rules)
         self.problem, self.source = "", FOLDER
+        self._folder_problem = ""  # why `_of_folder` is not what the folder holds
         self._told_expired: set[str] = set()
         self._tell(self.rules)
+        if bad:
+            self._refuse_folder(bad, STAND_IN)
 
     @property
     def warnings(self) -> list[str]:
@@ -59,9 +69,11 @@ class RuleBook:
             try:
                 rules = self._read_folder()
             except ConfigError as error:
-                self._refuse(str(error))
+                self._refuse_folder(str(error), KEPT)
                 return False
-            self._of_folder = rules
+            self._of_folder, before, self._folder_problem = rules, self._folder_problem, ""
+            if self.problem == before:
+                self.problem = ""  # also where published rules are in force, and the folder's wait
             return self.source == FOLDER and self._put(rules, FOLDER)
 
     def check(self, files: Sequence[tuple[str, bytes]]) -> RuleSet:
@@ -86,7 +98,9 @@ class RuleBook:
         published; here it is told."""
         with self._lock:
             if digest == FOLDER:
-                return self._put(self._of_folder, FOLDER)
+                changed = self._put(self._of_folder, FOLDER)
+                self.problem = self._folder_problem
+                return changed
             if digest == self.rules.digest:
                 return self._put(self.rules, digest)
             try:
@@ -114,8 +128,12 @@ class RuleBook:
             self._tell(rules)
         return changed
 
-    def _refuse(self, why: str) -> None:
-        self.problem = f"{why}; {KEPT}"
+    def _refuse_folder(self, why: str, instead: str) -> None:
+        self._refuse(why, instead)
+        self._folder_problem = self.problem
+
+    def _refuse(self, why: str, instead: str = KEPT) -> None:
+        self.problem = f"{why}; {instead}"
         log.error("rules.refused", reason=self.problem, digest=self.rules.digest)
 
     def _tell(self, rules: RuleSet) -> None:

@@ -1,5 +1,6 @@
 """A neural head that is offered: judged by what people corrected, published, answered with, and taken back."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ SPORT = "The home side won the cup final on penalties after the goalkeeper saved
 
 async def says(world: World) -> tuple[str, str]:
     """The category of a text that nobody has corrected, and the digest of the head that was asked."""
-    answer = (await world.clients["classifier"].post("/api/classify", json={"text": SPORT})).json()
+    async with asyncio.timeout(30):  # 503 until the head that was live is live again
+        while (found := await world.clients["classifier"].post("/api/classify", json={"text": SPORT})).status_code == 503:
+            await asyncio.sleep(0.05)
+    answer = found.json()
     return answer["decision"]["category"]["label"], answer["head_digest"]
 
 

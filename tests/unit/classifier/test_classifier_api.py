@@ -15,22 +15,31 @@ from starlette.exceptions import HTTPException
 from test_classifier_head import SHIPPED, OneHot
 
 from deploy.local.classify import classify
+from deploy.local.errors import LocalError
 from deploy.local.texts import Given
-from services.classifier.api import MOST_EXPLAINED, Api
+from services.classifier.api import MOST_EXPLAINED, NOT_READY, Api
 from services.classifier.app import build
 from services.classifier.live_head import LiveHead
 from services.classifier.settings import Settings
 from shared.care import GRAVEST, HELP, NOTE
+from shared.errors import FeedloopError
 from shared.objects import ObjectStore
 from shared.registry import Registry
-from shared.service import _bad_input, _http_error
+from shared.service import _bad_input, _failed, _http_error
 
 
 @pytest.fixture
 def api(new_decider, tmp_path: Path) -> Starlette:
     live = LiveHead(OneHot(), SHIPPED / "news", Registry(ObjectStore(str(tmp_path / "objects")), tmp_path / "cache"), "c", lambda: START)
     live.start()
-    return Starlette(routes=Api(new_decider(), live).routes(), exception_handlers={HTTPException: _http_error, ValueError: _bad_input})
+    ready = asyncio.Event()
+    ready.set()
+    handlers = {HTTPException: _http_error, ValueError: _bad_input, FeedloopError: _failed}
+    return Starlette(routes=Api(new_decider(), live, ready).routes(), exception_handlers=handlers)
+
+
+def api_in(app: Starlette) -> Api:
+    return next(route for route in app.routes if route.path == "/api/classify").endpoint.__self__
 
 
 @pytest.fixture
@@ -65,9 +74,26 @@ async def test_the_help_text_is_the_desks(monkeypatch: pytest.MonkeyPatch, tmp_p
     for name in ("HEAD", "MODELS_CACHE", "OBJECTS"):
         monkeypatch.setenv(f"FEEDLOOP_{name}", str(tmp_path / name))
     service = build(Settings())
+    api_in(service.app.app).ready.set()  # without a bus there is no past to be read
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=service.app), base_url="http://classifier") as made:
         answer = (await made.post("/api/classify", json={"text": "I want to kill myself"})).json()
     assert answer["care"]["help"] == "Ask Ana at the front desk."
+
+
+async def test_nothing_is_judged_before_the_past_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The interface and /ready say so in one line; the rules in force can be looked at all the same."""
+    for name in ("HEAD", "MODELS_CACHE", "OBJECTS"):
+        monkeypatch.setenv(f"FEEDLOOP_{name}", str(tmp_path / name))
+    service = build(Settings())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=service.app), base_url="http://classifier") as made:
+        refused = await made.post("/api/classify", json={"text": "I want to kill myself"})
+        assert refused.status_code == 503 and refused.json() == {"error": NOT_READY}
+        monkeypatch.setitem(service._checks, "kafka", service._checks["verdicts"])
+        assert (await made.get("/ready")).json()["reasons"]["verdicts"] == NOT_READY
+        assert (await made.get("/api/rules")).status_code == 200
+        api_in(service.app.app).ready.set()
+        assert (await made.post("/api/classify", json={"text": "I want to kill myself"})).status_code == 200
+        assert "verdicts" not in (await made.get("/ready")).json()["reasons"]
 
 
 async def test_explanations_are_asked_for_and_bounded(client: httpx.AsyncClient) -> None:
@@ -110,8 +136,7 @@ async def test_of_nothing_the_head_says_nothing(client: httpx.AsyncClient, text:
 
 
 async def test_a_copy_of_a_corrected_text_gets_the_correction(new_decider, client: httpx.AsyncClient, api: Starlette) -> None:
-    handler = next(route for route in api.routes if route.path == "/api/classify").endpoint.__self__
-    handler.decider.overlay.remember(feedback("f1", "culture", title="Evening", text="A choir sang."))
+    api_in(api).decider.overlay.remember(feedback("f1", "culture", title="Evening", text="A choir sang."))
     answer = (await client.post("/api/classify", json={"text": "A choir sang.", "title": "Evening"})).json()
     assert (answer["decision"]["category"]["label"], answer["decision"]["category"]["by"]) == ("culture", "correction")
 
@@ -141,6 +166,11 @@ async def test_the_command_against_the_service(api: Starlette, monkeypatch: pyte
                 await asyncio.sleep(0.05)
         port = server.servers[0].sockets[0].getsockname()[1]
         monkeypatch.setenv("FEEDLOOP_CLASSIFIER_URL", f"http://127.0.0.1:{port}")
+        api_in(api).ready.clear()
+        with pytest.raises(LocalError) as waits:
+            await classify([Given("I want to kill myself")], "wellbeing", "default", as_json=False, explain=True)
+        assert str(waits.value) == f"the classifier refuses: {NOT_READY}"
+        api_in(api).ready.set()
         texts = [Given("I want to kill myself"), Given("I went to the store", "Saturday")]
         await classify(texts, "wellbeing", "default", as_json=False, explain=True)
         said = capsys.readouterr().out

@@ -11,7 +11,7 @@ from test_classifier_head import ROLE, SHIPPED, OneHot, other_head, published
 from services.classifier.api import Api
 from services.classifier.handlers import Handlers
 from services.classifier.live_head import LiveHead
-from shared.errors import PermanentError
+from shared.errors import PermanentError, TransientError
 from shared.events import ModelActivated, ModelPublished
 from shared.objects import ObjectStore
 from shared.registry import Registry
@@ -42,7 +42,7 @@ def registry(tmp_path: Path) -> Registry:
 async def handlers(new_decider, registry: Registry):
     live = LiveHead(OneHot(), SHIPPED, registry, "classifier-0", lambda: START)
     live.start()
-    made = Handlers(new_decider(), live, MemoryBus())
+    made = Handlers(new_decider(), live, MemoryBus(), registry.store)
     task = asyncio.create_task(made.keep_head())
     yield made
     task.cancel()
@@ -119,6 +119,74 @@ async def test_copies_that_were_judged_before_follow_at_once(handlers: Handlers)
     back = {verdict.id: verdict for verdict in handlers.bus.published[2:]}
     assert {id: v.stage for id, v in back.items()} == {"doc-2": "final", "doc-3": "provisional"}
     assert all(back[id].supersedes(found[id]) and back[id].feedback_at == at(20) for id in back)
+    assert not following.done()
+    following.cancel()
+
+
+GRAVE = " So I decided that I want to kill myself."
+
+
+def long(handlers: Handlers, id: str = "doc-1", said: str = GRAVE, **more):
+    """A document of which the beginning travels inline, and what is said after it lies in the store."""
+    beginning = "A quiet day. " * 1_600
+    return ingested(id, "Diary", beginning, text_ref=handlers.store.put((beginning + said).encode(), ".txt"), **more)
+
+
+async def test_rules_read_the_whole_of_a_long_text(handlers: Handlers) -> None:
+    handlers.bus.past_read.set()
+    document = long(handlers)
+    [provisional] = await handlers.on_document_ingested(document)
+    [final] = await handlers.on_document_enriched(enriched(document, VERDICT))
+    [corrected] = await handlers.on_feedback_given(feedback("f1", "economy", document=final))
+    for verdict in (provisional, final, corrected):
+        risk = verdict.decision["risk"]
+        assert (risk.label, risk.by) == ("high", "rule")
+        assert (verdict.text, verdict.text_ref) == (document.text, document.text_ref)  # the whole does not travel
+        [span] = risk.parts[0].spans
+        assert (document.text + GRAVE)[span.start : span.end] == span.words and span.start > len(document.text)
+    [calm] = await handlers.on_document_ingested(long(handlers, said=" So I went to bed."))
+    assert calm.decision["risk"].label == "none"
+
+
+async def test_a_long_text_waits_for_a_store_that_is_away_and_not_for_one_that_has_lost_it(handlers: Handlers, monkeypatch, capsys) -> None:
+    handlers.bus.past_read.set()
+    document, get = long(handlers), handlers.store.get
+
+    def away(ref):
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(handlers.store, "get", away)
+    with pytest.raises(TransientError, match="doc-1 can't be read now: connection refused"):
+        await handlers.on_document_ingested(document)
+    [short] = await handlers.on_document_ingested(ingested())
+    assert short.decision["risk"].label == "none"
+    monkeypatch.setattr(handlers.store, "get", get)
+    for uri in ("blobs/no/thing", "../thing"):
+        lost = document.text_ref.model_copy(update={"uri": uri})
+        [verdict] = await handlers.on_document_ingested(document.model_copy(update={"text_ref": lost}))
+        assert verdict.decision["risk"].label == "none" and verdict.text_ref == lost
+        assert "document.beginning_only" in capsys.readouterr().out
+
+
+async def test_a_long_copy_follows_a_correction_once_the_store_is_back(handlers: Handlers, monkeypatch) -> None:
+    monkeypatch.setattr("services.classifier.handlers.LOOK_EVERY_S", 0.02)
+    following = asyncio.create_task(handlers.keep_copies())
+    handlers.bus.past_read.set()
+    [judged] = await handlers.on_document_ingested(long(handlers))
+    await handlers.on_document_ingested(long(handlers, "doc-2"))
+    get, asked = handlers.store.get, []
+
+    def away(ref):
+        asked.append(ref)
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(handlers.store, "get", away)
+    handlers.on_feedback_heard(feedback("f1", "economy", document=judged))
+    await until(lambda: len(asked) > 1)
+    monkeypatch.setattr(handlers.store, "get", get)
+    await until(lambda: handlers.bus.published)
+    [copy] = handlers.bus.published
+    assert (copy.id, copy.decision["category"].label, copy.decision["risk"].label) == ("doc-2", "economy", "high")
     assert not following.done()
     following.cancel()
 
@@ -219,7 +287,8 @@ async def test_http(handlers: Handlers) -> None:
 
     from shared.service import _http_error
 
-    app = Starlette(routes=Api(handlers.decider, handlers.head).routes(), exception_handlers={HTTPException: _http_error})
+    handlers.ready.set()
+    app = Starlette(routes=Api(handlers.decider, handlers.head, handlers.ready).routes(), exception_handlers={HTTPException: _http_error})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://classifier") as client:
         one = (await client.post("/api/classify", json={"text": "I want to kill myself"})).json()
         assert one["decision"]["risk"]["label"] == "high"

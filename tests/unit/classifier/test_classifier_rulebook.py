@@ -87,7 +87,38 @@ def test_both_endings_of_a_rule_file_are_read(folder: Path) -> None:
     assert book.refresh() and len(book.rules) == 3
 
 
-def test_a_bad_folder_at_the_start_ends_the_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "why"), [("", "no rule files"), (text_of(rule(label="extreme")), "no label 'extreme'"), ("rules: [", "a.yaml")])
+def test_with_a_bad_folder_at_the_start_the_rules_that_ship_stand_in(
+    folder: Path, store: ObjectStore, capsys: pytest.CaptureFixture[str], text: str, why: str
+) -> None:
+    file = folder / "a.yaml"
+    save(file, text, 2) if text else file.unlink()
+    book = book_of(folder)
+    shipped = RuleBook(SHIPPED, label_set).rules.digest
+    assert (book.rules.digest, book.source) == (shipped, FOLDER) and book.warnings == book.rules.warnings
+    assert why in book.problem and book.problem.endswith("the rules that ship are in force until the folder is sound")
+    assert "rules.refused" in capsys.readouterr().out
+    assert not book.refresh() and why in book.problem
+    event = news(book, store, text_of(rule(id="r2")))
+    assert take(book, store, event) and book.problem == ""
+    assert take(book, store, back_to_folder(event.digest, "ana", "enough", START))
+    assert book.rules.digest == shipped and why in book.problem, "the folder is as bad as before"
+    save(file, text_of(rule(any=["hurry"], tests=[{"text": "hurry", "hit": True}])), 3)
+    assert book.refresh() and book.problem == "" and book.rules.hits("", "hurry", NEWS)
+
+
+def test_a_bad_folder_that_becomes_sound_while_published_rules_are_in_force_is_no_problem_any_more(folder: Path, store: ObjectStore) -> None:
+    book = book_of(folder)
+    event = news(book, store, text_of(rule(id="r2")))
+    assert take(book, store, event)
+    save(folder / "a.yaml", "rules: [", 2)
+    assert not book.refresh() and "a.yaml" in book.problem
+    save(folder / "a.yaml", text_of(rule(id="r3")), 3)
+    assert not book.refresh() and book.problem == "" and book.source == event.digest
+
+
+def test_without_sound_rules_that_ship_there_is_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.classifier.rulebook.SHIPPED", tmp_path)
     with pytest.raises(ConfigError, match="no rule files"):
         RuleBook(tmp_path, label_set)
 
@@ -232,8 +263,8 @@ async def test_safety_rules_are_not_dropped_by_accident(tmp_path: Path, store: O
         assert book.source == asked.json()["digest"] and book.warnings[0] == asked.json()["warnings"][0]
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match="FEEDLOOP_DROP_SAFETY_RULES=true"):
-        RuleBook(tmp_path, label_set)
+    stands_in = RuleBook(tmp_path, label_set)
+    assert "FEEDLOOP_DROP_SAFETY_RULES=true" in stands_in.problem and stands_in.rules.digest == book_of(SHIPPED).rules.digest
     assert "safety rules that ship are not in force" in RuleBook(tmp_path, label_set, drop_safety_rules=True).warnings[0]
 
 
