@@ -16,8 +16,8 @@ $(VENV)/.installed: requirements/laptop.txt pyproject.toml
 	@echo "Installing the pinned packages into $(VENV) (about 6 GB, half a minute to a few minutes) …"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install -q uv
-	@$(VENV)/bin/uv pip install -q --no-deps -r requirements/laptop.txt
-	@$(VENV)/bin/uv pip install -q --no-deps -e .
+	@$(VENV)/bin/uv pip install -q --python $(PY) --no-deps -r requirements/laptop.txt
+	@$(VENV)/bin/uv pip install -q --python $(PY) --no-deps -e .
 	@touch $@
 
 build/encoder/manifest.json: $(VENV)/.installed services/trainer/runs/export_encoder.py
