@@ -25,6 +25,7 @@ from shared.prompts import label_messages
 from tests.bench.__main__ import machine
 from tests.bench.model import sets
 from tests.bench.page import write_between
+from tests.bench.pretraining import TABLE, rows_of, tokens_by
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, PICTURE, OUT, SHIPPED = ROOT / "docs" / "model.md", ROOT / "docs" / "scaling.png", ROOT / "build" / "scaling", ROOT / "deploy" / "model"
@@ -52,10 +53,7 @@ def tokens_of(folder: Path) -> float | None:
     log = folder / "log.jsonl"
     if not log.is_file():
         return None
-    steps = [row for row in map(json.loads, log.read_text().splitlines()) if "tokens_per_s" in row]
-    return sum(
-        60 * (row["minutes"] - before) * row["tokens_per_s"] for before, row in zip([0.0, *(r["minutes"] for r in steps)], steps, strict=False)
-    )
+    return sum(tokens_by([row for row in rows_of(log) if "tokens_per_s" in row])[-1:])
 
 
 def measured(name: str, folder: Path, held: list[Row], quizzes: list[sets.Quiz]) -> Row:
@@ -109,10 +107,11 @@ def page(rows: list[Row], minutes: float, chance: float) -> str:
 
 def card(rows: list[Row], minutes: float, chance: float) -> str:
     """The table of the model's card."""
+    read = f"{rows_of(TABLE)[-1]['tokens'] / 1e6:.1f} M, in four parts"
     return (
         f"{minutes:g} minutes of training each on {machine()}, and the shipped model; label sets of others by name, of which chance is {chance:.0%}"
         " ([picture](../../docs/scaling.png), [how it was measured](../../docs/model.md#what-size-and-time-bring)).\n\n"
-        f"{table(rows, '25.1 M, in four parts')}"
+        f"{table(rows, read)}"
     )
 
 
