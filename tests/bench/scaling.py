@@ -4,7 +4,8 @@
 
 Trains two smaller presets and the shipped one in the same way for the same time (three runs, one after the other), and measures them and the shipped
 model on the same held-out texts: loss on prose, category, and label sets by names that were never taught. Labels are chosen by their first token, so the
-figures lie a little under those of `make bench-model`. Finished runs are found again in build/scaling. Writes docs/scaling.png and its table in docs/model.md.
+figures lie a little under those of `make bench-model`. Finished runs are found again in build/scaling. Writes docs/scaling.png and its table in docs/model.md
+and in the model's card.
 """
 
 import argparse
@@ -24,9 +25,11 @@ from shared.prompts import label_messages
 from tests.bench.__main__ import machine
 from tests.bench.model import sets
 from tests.bench.page import write_between
+from tests.bench.pretraining import TABLE, rows_of, tokens_by
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, PICTURE, OUT, SHIPPED = ROOT / "docs" / "model.md", ROOT / "docs" / "scaling.png", ROOT / "build" / "scaling", ROOT / "deploy" / "model"
+CARD = SHIPPED / "README.md"
 RUNS = ("third", "half", "cpu")
 MOST, NAMED = 400, 100  # held-out rows of each task; texts of each foreign set
 Row = dict[str, Any]
@@ -50,10 +53,7 @@ def tokens_of(folder: Path) -> float | None:
     log = folder / "log.jsonl"
     if not log.is_file():
         return None
-    steps = [row for row in map(json.loads, log.read_text().splitlines()) if "tokens_per_s" in row]
-    return sum(
-        60 * (row["minutes"] - before) * row["tokens_per_s"] for before, row in zip([0.0, *(r["minutes"] for r in steps)], steps, strict=False)
-    )
+    return sum(tokens_by([row for row in rows_of(log) if "tokens_per_s" in row])[-1:])
 
 
 def measured(name: str, folder: Path, held: list[Row], quizzes: list[sets.Quiz]) -> Row:
@@ -83,22 +83,36 @@ def measured(name: str, folder: Path, held: list[Row], quizzes: list[sets.Quiz])
     }
 
 
-def page(rows: list[Row], minutes: float, chance: float) -> str:
-    """The table."""
+def table(rows: list[Row], elsewhere: str) -> str:
+    """Row by row; `elsewhere` says where the tokens stand that the shipped model has read."""
     told = [
-        f"Measured on {datetime.now(UTC):%d %B %Y} by `make bench-scaling` on {machine()}: {minutes:g} minutes of training each, and the shipped model. Labels"
-        f" chosen by their first token. By name: mean over the sets of others in `make bench-model`, of which chance is {chance:.0%}. The clock ends"
-        " a run, so what else uses the machine takes tokens away from it: read the column of tokens along with the others.",
-        "",
-        "![Loss and accuracy by the number of weights](scaling.png)",
-        "",
         "| model | weights | tokens read | loss on held-out prose, nats a token | category, held out | label sets by name |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        read = f"{row['tokens'] / 1e6:.2f} M" if row["tokens"] else "four parts, see above"
+        read = f"{row['tokens'] / 1e6:.2f} M" if row["tokens"] else elsewhere
         told.append(f"| {row['name']} | {row['weights'] / 1e6:.1f} M | {read} | {row['prose']:.2f} | {row['category']:.0%} | {row['named']:.0%} |")
     return "\n".join(told)
+
+
+def page(rows: list[Row], minutes: float, chance: float) -> str:
+    """The table of the page, with how it was measured."""
+    return (
+        f"Measured on {datetime.now(UTC):%d %B %Y} by `make bench-scaling` on {machine()}: {minutes:g} minutes of training each, and the shipped model. Labels"
+        f" chosen by their first token. By name: mean over the sets of others in `make bench-model`, of which chance is {chance:.0%}. The clock ends"
+        " a run, so what else uses the machine takes tokens away from it: read the column of tokens along with the others.\n\n"
+        f"![Loss and accuracy by the number of weights](scaling.png)\n\n{table(rows, 'four parts, see above')}"
+    )
+
+
+def card(rows: list[Row], minutes: float, chance: float) -> str:
+    """The table of the model's card."""
+    read = f"{rows_of(TABLE)[-1]['tokens'] / 1e6:.1f} M, in four parts"
+    return (
+        f"{minutes:g} minutes of training each on {machine()}, and the shipped model; label sets of others by name, of which chance is {chance:.0%}"
+        " ([picture](../../docs/scaling.png), [how it was measured](../../docs/model.md#what-size-and-time-bring)).\n\n"
+        f"{table(rows, read)}"
+    )
 
 
 def plot(rows: list[Row], path: Path) -> None:
@@ -135,12 +149,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     held = measure.read_held(prepare(data, SHIPPED, PRESETS["cpu"]["size"]) / "held.jsonl")
     quizzes = sets.unseen(data, NAMED)
     rows = [measured(name, folder, held, quizzes) for name, folder in (*found, ("shipped", SHIPPED))]
-    told = page(rows, args.minutes, sum(1 / len(quiz.task.labels) for quiz in quizzes) / len(quizzes))
+    chance = sum(1 / len(quiz.task.labels) for quiz in quizzes) / len(quizzes)
+    told = page(rows, args.minutes, chance)
     (OUT / "scaling.json").write_text(json.dumps({"machine": machine(), "minutes": args.minutes, "rows": rows}, indent=1) + "\n")
     print(told)
     if not args.keep_page:
         plot(rows, PICTURE)
         write_between(PAGE, "bench-scaling", told)
+        write_between(CARD, "bench-scaling", card(rows, args.minutes, chance))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,9 @@ each listed label learn to say whether theirs is the right one: a list of ten la
 
 import argparse
 import copy
-import json
 import math
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,13 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, softplus
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from services.trainer.runs import embeddings, first_weights, make_tokenizer, measure
 from services.trainer.runs.batches import FITS, UNFIT, Batch, Batches, mask_of
 from services.trainer.runs.crew import Crew, Step
 from services.trainer.runs.gather import data_folder
+from services.trainer.runs.kept import journal_in, keep, log, resumed
 from services.trainer.runs.precision import has_bf16
 from services.trainer.runs.prepare import WORK, prepare
 
@@ -82,6 +82,13 @@ def new_model(preset: dict[str, Any], vocabulary: int, end: int, pad: int) -> Ll
     return model
 
 
+def compute_in(model: LlamaForCausalLM, device: str) -> None:
+    """Move the model to the device and its weights to what is computed in there; the frequencies of the positions stay fp32, as vLLM and from_pretrained
+    have them: in bf16 distant positions would be turned by other angles than in use."""
+    torch.nn.Module.to(model, device, kind_of(device))
+    model.model.rotary_emb = LlamaRotaryEmbedding(model.config).to(device)
+
+
 def stepper(model: LlamaForCausalLM, batches: Batches, eager: bool) -> Step:
     """What a member of the crew does with a micro-batch: loss and gradients."""
     inner, cut = model.model, first_weights.below(model.config.num_hidden_layers)
@@ -123,7 +130,7 @@ def helper(
     """A helper process: its own model around the shared weights, its own part of the examples."""
     torch.set_num_threads(1)
     model = new_model(preset, *sizes)
-    torch.nn.Module.to(model, kind_of(preset["device"]))
+    compute_in(model, preset["device"])
     own = list(model.parameters())
     for weight, shared in zip(own, weights, strict=True):
         weight.data = shared
@@ -152,13 +159,18 @@ def start_with(folder: Path, model: LlamaForCausalLM, tokenizer: Any) -> None:
     model.load_state_dict(state)
 
 
+@torch.no_grad()
+def lay(masters: list[torch.Tensor], model: LlamaForCausalLM) -> None:
+    """Copy the fp32 masters into the weights that are computed with."""
+    for weight, master in zip(model.parameters(), masters, strict=True):
+        weight.copy_(master)
+
+
 def export(model: LlamaForCausalLM, masters: list[torch.Tensor], tokenizer: Any, out: Path) -> None:
     """Write the folder that vLLM, PEFT and transformers load: bf16 weights, each file replaced at once."""
     out.mkdir(parents=True, exist_ok=True)
     beside = out.parent / f".{out.name}-new"
-    with torch.no_grad():
-        for weight, master in zip(model.parameters(), masters, strict=True):
-            weight.copy_(master)
+    lay(masters, model)
     copy.deepcopy(model).bfloat16().save_pretrained(beside, max_shard_size=LARGEST)
     make_tokenizer.save(tokenizer, beside)
     made = sorted(beside.iterdir())
@@ -187,7 +199,7 @@ def main() -> None:
     args = parser.parse_args()
     preset, data = PRESETS[args.preset], data_folder(args.data)
     args.state.mkdir(parents=True, exist_ok=True)
-    checkpoint, journal = args.state / "checkpoint.pt", args.state / "log.jsonl"
+    checkpoint = args.state / "checkpoint.pt"
     torch.set_num_threads(1)  # each process of the crew one; see crew.py
     torch.manual_seed(7)
 
@@ -207,7 +219,7 @@ def main() -> None:
             model.model.embed_tokens.weight.copy_(embeddings.first(tokenizer, batches.text(), preset["hidden"], cache))
         first_weights.build(model)
     masters = [weight.detach().clone().float().to(device) for weight in model.parameters()]
-    torch.nn.Module.to(model, device, kind_of(device))
+    compute_in(model, device)
     named = list(zip((name for name, _ in model.named_parameters()), masters, strict=True))
     layers = [(name, m) for name, m in named if m.ndim == 2 and "embed" not in name]
     vectors = [
@@ -231,9 +243,7 @@ def main() -> None:
             mine.copy_(theirs)
         for optimiser, theirs in zip(optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(theirs)
-        with torch.no_grad():
-            for weight, master in zip(model.parameters(), masters, strict=True):
-                weight.copy_(master)
+        lay(masters, model)
         batches.random = np.random.default_rng(7 + step)
     print(f"{sum(m.numel() for m in masters) / 1e6:.2f} M weights; items: {batches.sizes()}", flush=True)
 
@@ -248,7 +258,7 @@ def main() -> None:
     model.zero_grad(set_to_none=True)
     crew.start(helper, (weights, preset, cache, (len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id), 1007 + step, args.eager))
 
-    total = args.minutes * 60
+    journal, total = journal_in(args.state, args.resume), args.minutes * 60
     began, exported, seen, losses = time.monotonic() - used, time.monotonic(), 0, dict[str, float]()
     mark = time.monotonic()
     while (used := time.monotonic() - began) < total:
@@ -265,20 +275,12 @@ def main() -> None:
             for group, rate in zip(optimiser.param_groups, full, strict=True):
                 group["lr"] = rate * rate_at(progress)
             optimiser.step()
-        with torch.no_grad():
-            for weight, master in zip(model.parameters(), masters, strict=True):
-                weight.copy_(master)
+        lay(masters, model)
         step += 1
         if step % 20 == 0:
             speed = seen / (time.monotonic() - mark)
-            line = {
-                "step": step,
-                "minutes": round(used / 60, 2),
-                "rate": round(rate_at(progress), 3),
-                "norm": round(norm, 2),
-                "tokens_per_s": round(speed),
-            }
-            log(journal, {**line, "loss": {name: round(value, 3) for name, value in sorted(losses.items())}})
+            line = {"step": step, "minutes": round(used / 60, 2), "rate": round(rate_at(progress), 3), "norm": round(norm, 2)}
+            log(journal, {**line, "tokens_per_s": round(speed), "loss": {name: round(value, 3) for name, value in sorted(losses.items())}})
             mark, seen = time.monotonic(), 0
         if time.monotonic() - exported > EXPORT_EVERY:
             export(model, masters, tokenizer, args.out)
@@ -289,31 +291,6 @@ def main() -> None:
     export(model, masters, tokenizer, args.out)
     keep(checkpoint, step, used, masters, optimisers)  # --resume with more minutes goes on from the end
     log(journal, {"step": step, "finished": True, "held_out": measure.quick(model, tokenizer, held, most=120)})
-
-
-def keep(checkpoint: Path, step: int, used: float, masters: list[torch.Tensor], optimisers: Sequence[torch.optim.Optimizer]) -> None:
-    """Write what --resume goes on from, replaced at once. `used`: seconds of training so far."""
-    part = checkpoint.with_suffix(".part")
-    torch.save({"step": step, "used": used, "masters": masters, "optimisers": [o.state_dict() for o in optimisers]}, part)
-    part.replace(checkpoint)
-
-
-def resumed(checkpoint: Path, masters: list[torch.Tensor], device: str) -> dict[str, Any]:
-    """What was kept. Raises SystemExit, saying what to do, where nothing was, or a model of another shape."""
-    if not checkpoint.exists():
-        raise SystemExit(f"--resume: there is no {checkpoint}: name the folder of the run with --state, or begin anew without --resume")
-    state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-    if [weight.shape for weight in state["masters"]] != [weight.shape for weight in masters]:
-        raise SystemExit(f"--resume: {checkpoint} is of a model of another shape: name the same --preset and the same tokenizer (in --out)")
-    return state
-
-
-def log(journal: Path, line: dict[str, Any]) -> None:
-    """Print a line and keep it in the JSON lines log."""
-    text = json.dumps(line)
-    print(text, flush=True)
-    with journal.open("a") as out:
-        out.write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,8 @@ async def known_tasks(quizzes: Sequence[Quiz], parts: Parts) -> Section:
 
 
 async def own_names(quizzes: Sequence[Quiz], parts: Parts) -> Section:
-    """Tasks and labels that no training named so, asked of the language model and, by the label's name, of the encoder."""
+    """Sets of others by labels that no desk of ours has, asked of the language model and, by the label's name, of the encoder. The training may have
+    listed some of the names in tasks of its own, which the third column counts; but for GoEmotions and the headlines it saw no text of these sets."""
     rows: list[tuple[Cell, ...]] = []
     detail = {}
     for quiz in quizzes:
@@ -146,7 +147,7 @@ async def own_names(quizzes: Sequence[Quiz], parts: Parts) -> Section:
     )
     about = (
         "The labels are asked by names of the set's own, or of ours, with no example of them; the third column counts the names that some list of the "
-        "training holds too. Other rows of GoEmotions and of the headlines are learnt from, nothing of the other sets. Encoder by name: what the "
+        "training holds too, be it for another question (yes and no, or news as a kind of message). Other rows of GoEmotions and of the headlines are learnt from, nothing of the other sets. Encoder by name: what the "
         "classifier's encoder says where no head was trained (shared/by_name.py), with no meanings but of yes and no; then with a few "
         "words for each label (MEANT in tests/bench/model/sets.py) where a desk would write some. The last column is the paired difference in points."
     )

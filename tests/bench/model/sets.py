@@ -10,8 +10,9 @@ from pathlib import Path
 from services.ingest.text import clean, first_sentence
 from services.trainer.examples import window
 from services.trainer.supervision import NEVER, category_of, cues, held_out, sentiment_of, urgency_of
-from services.trainer.tasks import all_names, moods
+from services.trainer.tasks import all_names, moods, phrases
 from shared import grounding
+from shared.prompts import NO, YES
 from shared.taxonomy import Task, label_set
 from tests.bench.model.texts import Text, evenly, lines, newsgroup_post, of_sample, place
 
@@ -46,6 +47,7 @@ MEANT = {
     "joy": "happiness, delight", "optimism": "hope, confidence in the future", "sadness": "grief, disappointment",
     "clickbait": "a headline that teases and does not tell", "news": "a headline that reports what happened",
 }  # fmt: skip
+STRESSED = ("no", "calm", "some", "mild", "strong", "severe")  # what runs/maker.py calls the levels of stress by, beside their names in phrases.yaml
 EMOTIONS = ("admiration", "anger", "confusion", "fear", "gratitude", "joy", "sadness", "surprise")
 
 
@@ -181,6 +183,7 @@ def taught() -> frozenset[str]:
     names = {label for task in label_set().tasks.values() for label in task.labels}
     names |= {label for group in cues()["renamed"].values() for label in group} | set(cues()["kinds"].values())
     names |= set(all_names()) | {label for body in moods().values() for label in body["names"]} | set(moods())
+    names |= {YES, NO} | set(phrases()["stress"]) | set(STRESSED) | set(phrases()["messages"])
     return frozenset(re.sub(r"[\W_]+", " ", name.casefold()).strip() for name in names)
 
 

@@ -33,7 +33,7 @@ model.save_pretrained(sys.argv[2])
 
 
 def make_adapter(model: Path, into: Path) -> Path:
-    """An adapter of random weights, of the trainer's shape. Blocking, ten seconds. Raises RuntimeError with the reason where it can't be made."""
+    """An adapter of random weights, of the trainer's rank but on all layers, where the trainer's has the upper half. Blocking, ten seconds. Raises RuntimeError with the reason where it can't be made."""
     done = subprocess.run([sys.executable, "-c", MAKE, str(model), str(into), str(RANK)], capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(f"no adapter could be made: {done.stderr[-600:]}")
@@ -65,7 +65,8 @@ def section(rows: list[tuple[Cell, ...]]) -> Section:
     """The table."""
     columns = ("weights", "texts", "characters each", "side by side", "n", "documents", "failed", f"at least {TARGET:.0f}/s")
     about = (
-        f"Whole enrichments: three labels and the metadata JSON each. The adapter has rank {RANK} on all linear layers, as the trainer's. Of a document "
+        f"Whole enrichments: three labels and the metadata JSON each. The adapter has rank {RANK}, as the trainer's, but on the linear modules of all "
+        "layers, where the trainer's has those of the upper half (services/trainer/runs/tune.py). Of a document "
         "1,400 characters are read. The figures are for what the machine had to spare: anything else that runs halves them."
     )
     return Section("Speed through the engine", columns, rows, about)

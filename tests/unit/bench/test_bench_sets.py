@@ -54,6 +54,12 @@ def test_names_of_ours_are_taught_by_no_list() -> None:
     assert sets.known_names(["politics", "Politics", "zebras and violins"]) == 2
 
 
+def test_names_of_questions_stress_and_messages_are_taught() -> None:
+    assert sets.known_names(["Yes", "no"]) == 2, "every label of a task of several is asked by yes and no, and so is stress"
+    assert sets.known_names(["clickbait", "news"]) == 1, "news is a kind of message"
+    assert sets.known_names(["high", "severe", "small talk", "reminder"]) == 4
+
+
 def test_right_majority_and_chance_go_by_what_counts_as_right() -> None:
     quiz = Quiz("ag", task_of("category", ("world", "politics", "sport", "business")),
                 [Item("", "a", "World", ("world", "politics")), Item("", "b", "Sports", ("sport",))],

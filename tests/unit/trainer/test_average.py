@@ -1,5 +1,6 @@
 """Two models of one shape are averaged; others are refused by name, and nothing is written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,25 @@ def test_the_mean_lies_between(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("more", "why"), [({"width": 4}, "different shapes"), ({"tokenizer": "{ }"}, "different tokenizers")])
 def test_models_that_do_not_fit_are_refused(tmp_path: Path, more: dict[str, int | str], why: str) -> None:
     one, other = model(tmp_path / "one", 1.0), model(tmp_path / "other", 3.0, **more)  # type: ignore[arg-type]
+    with pytest.raises(SystemExit, match=why):
+        main([str(one), str(other), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_in_several_files_are_read_and_those_of_an_earlier_model_go(tmp_path: Path) -> None:
+    one, other = model(tmp_path / "one", 1.0), model(tmp_path / "other", 3.0)
+    part = "model-00001-of-00001.safetensors"
+    (other / "model.safetensors").rename(other / part)
+    (other / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": {"weight": part}}))
+    average(one, other, other)
+    assert torch.equal(load_file(other / "model.safetensors")["weight"].float(), torch.full((2, 3), 2.0))
+    assert not (other / part).exists() and not (other / "model.safetensors.index.json").exists()
+
+
+@pytest.mark.parametrize(("index", "why"), [("{}", "is no index of weights"), ('{"weight_map": {"weight": "gone.safetensors"}}', "gone.safetensors")])
+def test_an_index_that_names_no_weights_is_refused(tmp_path: Path, index: str, why: str) -> None:
+    one, other = model(tmp_path / "one", 1.0), model(tmp_path / "other", 3.0)
+    (other / "model.safetensors.index.json").write_text(index)
     with pytest.raises(SystemExit, match=why):
         main([str(one), str(other), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoTokenizer
 
 from services.trainer.runs import embeddings, make_tokenizer, pretrain
-from services.trainer.runs.pretrain import PRESETS, export, fitting, keep, new_model, resumed, start_with
+from services.trainer.runs.kept import journal_in, keep, log, resumed
+from services.trainer.runs.pretrain import PRESETS, compute_in, export, fitting, kind_of, new_model, start_with
 from services.trainer.supervision import held_out
 
 MODEL = Path("deploy/model")
@@ -119,6 +120,26 @@ def test_a_run_goes_on_from_what_was_kept_and_says_what_is_wrong(tmp_path: Path)
     assert (resumed(tmp_path / "checkpoint.pt", masters, "cpu")["step"], sorted(path.name for path in tmp_path.iterdir())) == (7, ["checkpoint.pt"])
     with pytest.raises(SystemExit, match="--preset"):
         resumed(tmp_path / "checkpoint.pt", [torch.ones(3, 3)], "cpu")
+
+
+def test_a_log_goes_on_with_its_run_and_begins_anew_with_another(tmp_path: Path) -> None:
+    log(journal_in(tmp_path, resume=False), {"step": 20})
+    log(journal_in(tmp_path, resume=True), {"step": 40})
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [20, 40]
+    log(journal_in(tmp_path, resume=False), {"step": 1})
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1}\n'
+
+
+def test_positions_are_turned_by_the_same_angles_in_training_as_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "has_bf16", lambda: True)  # wherever the test runs
+    model, fresh = (new_model(PRESETS["tiny"], 300, 1, 0) for _ in range(2))
+    compute_in(model, "cpu")
+    assert model.model.norm.weight.dtype == kind_of("cpu") == torch.bfloat16
+    turning, theirs = model.model.rotary_emb, fresh.model.rotary_emb
+    assert turning.inv_freq.dtype == torch.float32 and torch.equal(turning.inv_freq, theirs.inv_freq)
+    state, places = torch.zeros(1, 2, 192), torch.tensor([[1, 2047]])
+    for mine, his in zip(turning(state, places), theirs(state, places), strict=True):
+        assert torch.equal(mine, his)
 
 
 def test_the_tokenizer_does_not_see_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
