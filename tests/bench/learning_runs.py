@@ -19,7 +19,7 @@ from shared.registry import base_id
 from tests.bench.learning_conventions import Convention, Item, feedback
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("train_adapter.py", "asked.py", "choose.py", "spelling.py")
+CODE = ("train_adapter.py", "tune.py", "halves.py", "precision.py", "asked.py", "choose.py", "spelling.py")
 
 
 class Point(BaseModel):
