@@ -12,14 +12,15 @@ from starlette.routing import BaseRoute, Route
 
 from services.classifier.decide import Decider, Neural
 from services.classifier.live_head import LiveHead
-from services.classifier.mattered import mattered
+from services.classifier.mattered import mattered, moved
 from services.classifier.rule_desk import PublishRequest
 from shared import taxonomy
 from shared.bodies import body
 from shared.care import HELP, Care, holding, severity, shown
 from shared.errors import TransientError
-from shared.events import Decision
+from shared.events import Decision, Span
 from shared.service import Json
+from shared.taxonomy import LabelSet
 
 MOST_ITEMS = 256
 MOST_EXPLAINED = 16  # each is encoded up to 31 times
@@ -69,6 +70,21 @@ class ManyClassified(BaseModel):
     items: list[Classified]
 
 
+class MatteredRequest(Item):
+    """A text, and for each task the label that is asked about: the one of a verdict that was given before."""
+
+    labels: dict[str, str] = Field(min_length=1)
+    collection: str = "news"
+
+
+class Mattered(BaseModel):
+    """Task -> the words without which the head would hold the label for less likely, the weightiest first; none where no words stand out. A task that the head
+    does not answer is missing. `head_digest`: the head that was asked, which need not be the one that the verdict rests on."""
+
+    mattered: dict[str, list[Span]]
+    head_digest: str
+
+
 class Parts(BaseModel):
     """`digests` by collection; `problem` says why one that should be in use is not."""
 
@@ -113,7 +129,12 @@ class Api:
         self.decider, self.head, self.ready, self.help_text = decider, head, ready, help_text
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/api/classify", self.classify, methods=["POST"]), Route("/api/rules", self.rules), Route("/openapi.json", self.described)]
+        return [
+            Route("/api/classify", self.classify, methods=["POST"]),
+            Route("/api/mattered", self.mattered, methods=["POST"]),
+            Route("/api/rules", self.rules),
+            Route("/openapi.json", self.described),
+        ]
 
     async def classify(self, request: Request) -> Response:
         """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules, head and
@@ -126,10 +147,25 @@ class Api:
         items = asked.items or [Item(text=asked.text or "", title=asked.title)]
         if explain and len(items) > MOST_EXPLAINED:
             raise HTTPException(422, f"items: at most {MOST_EXPLAINED} at once with explain, and these are {len(items)}")
-        if self.decider.labels(asked.collection).collection != asked.collection:  # who names one wants its labels, and not those of another
-            raise HTTPException(422, f"collection: there is no label set {asked.collection!r}; there are {', '.join(taxonomy.known())}")
+        self._named(asked.collection)
         results = await asyncio.to_thread(self._classify, items, asked.collection, explain)
         return Json(ManyClassified(items=results) if asked.items else results[0])
+
+    async def mattered(self, request: Request) -> Response:
+        """Which words moved the head towards the labels of a verdict: for a page that shows it. One text at a time, 31 readings of it at most."""
+        asked = await body(request, MatteredRequest)
+        labels = self._named(asked.collection)
+        for task, label in asked.labels.items():
+            labels.check(task, label)
+        found = await asyncio.to_thread(moved, asked.title, asked.text, asked.labels, lambda texts: self.head.compare(texts, asked.collection))
+        return Json(Mattered(mattered=found, head_digest=self.head.digests().get(asked.collection, "")))
+
+    def _named(self, collection: str) -> LabelSet:
+        """The label set of this name. Raises HTTPException where there is none: who names one wants its labels, and not those of another."""
+        labels = self.decider.labels(collection)
+        if labels.collection != collection:
+            raise HTTPException(422, f"collection: there is no label set {collection!r}; there are {', '.join(taxonomy.known())}")
+        return labels
 
     def _classify(self, items: list[Item], collection: str, explain: bool) -> list[Classified]:
         scored = self.head.score([(item.title, item.text) for item in items], collection)
@@ -175,8 +211,8 @@ class Api:
 
 def described() -> dict[str, Any]:
     """The OpenAPI document: paths, and the schemas of the models that the routes take and give."""
-    given = (ClassifyRequest, PublishRequest)
-    answers = (Classified, ManyClassified, RulesInForce, Announced, Problem)
+    given = (ClassifyRequest, MatteredRequest, PublishRequest)
+    answers = (Classified, ManyClassified, Mattered, RulesInForce, Announced, Problem)
     models = [*((model, "validation") for model in given), *((model, "serialization") for model in answers)]
     _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
 
@@ -208,6 +244,13 @@ def described() -> dict[str, Any]:
                     "parameters": [explain],
                     "requestBody": {"required": True, **holds("one text, or many", ClassifyRequest)},
                     "responses": {"200": holds("the verdict, or the verdicts in the order given", Classified, ManyClassified), **wrong},
+                }
+            },
+            "/api/mattered": {
+                "post": {
+                    "summary": "The words that moved the head towards the labels of a verdict",
+                    "requestBody": {"required": True, **holds("a text, and the label of each task", MatteredRequest)},
+                    "responses": {"200": holds("task -> the words", Mattered), **wrong},
                 }
             },
             "/api/rules": {

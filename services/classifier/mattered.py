@@ -26,7 +26,11 @@ _END = re.compile(r"[.!?;:\n…]")
 def mattered(title: str, text: str, decisions: Mapping[str, Decision], ask: Callable[[Sequence[str]], Sequence[Scores]]) -> dict[str, list[Span]]:
     """Task -> the spans that mattered, the weightiest first, of the tasks that the head had a voice in. `ask` gives the head's scores of texts that are
     encoded in one batch. Empty where no words stand out."""
-    asked = {task: decision.label for task, decision in decisions.items() if decision.by in ("neural", "fusion") and decision.label}
+    return moved(title, text, {task: one.label for task, one in decisions.items() if one.by in ("neural", "fusion") and one.label}, ask)
+
+
+def moved(title: str, text: str, asked: Mapping[str, str], ask: Callable[[Sequence[str]], Sequence[Scores]]) -> dict[str, list[Span]]:
+    """Task -> the words that moved the head most towards the label that is asked about, the weightiest first; of the tasks and labels that it answers."""
     places = pieces(title, text)
     if not asked or not places:
         return {}

@@ -27,6 +27,7 @@ from shared.taxonomy import label_set
 
 log = logger(__name__)
 STATIC = Path(__file__).parent / "static"
+MOST_TITLE, MOST_TEXT = 1_000, 20_000  # characters that the classifier is asked about: the head reads the first of them only
 COLLECTION = r"^[A-Za-z0-9_-]{1,64}$"  # it becomes part of a file's name
 POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
@@ -58,6 +59,7 @@ class Api:
             Route("/api/care", self.care),
             Route("/api/items", self.list_items),
             Route("/api/items/{id}", self.item),
+            Route("/api/items/{id}/mattered", self.mattered),
             Route("/api/feedback", self.give, methods=["POST"]),
             Route("/api/search", self.search),
             Route("/api/ask", self.ask, methods=["POST"]),
@@ -95,6 +97,17 @@ class Api:
         if shown is None:
             raise HTTPException(404, f"no document {request.path_params['id']!r} here")
         return Json(shown)
+
+    async def mattered(self, request: Request) -> Response:
+        """Which words moved the neural head towards the labels of an item's verdict, of the tasks that it had a say in; as the classifier has it now."""
+        item = self.items.get(request.path_params["id"])
+        if item is None:
+            raise HTTPException(404, f"no document {request.path_params['id']!r} here")
+        asked = {task: one.label for task, one in item.decision.items() if one.by in ("neural", "fusion") and one.label}
+        if not asked:
+            return Json({"mattered": {}, "head_digest": ""})
+        text = {"title": item.title[:MOST_TITLE], "text": item.text[:MOST_TEXT]}
+        return Json(await self.neighbours.call("classifier", "POST", "/api/mattered", json={**text, "collection": item.collection, "labels": asked}))
 
     async def give(self, request: Request) -> Response:
         """Take what a person said, check it, and make it an event. Answers once Kafka has it."""

@@ -1,4 +1,5 @@
-"""The other services over HTTP, for the page: search and answers (retriever), rollback and what waits (trainer), the quarantine (ingest)."""
+"""The other services over HTTP, for the page: search and answers (retriever), rollback and what waits (trainer), the quarantine (ingest), the words that
+mattered (classifier)."""
 
 from typing import Any
 
@@ -12,7 +13,12 @@ class Neighbours:
     """Between `open` and `close`. Errors of a neighbour come through with its own words."""
 
     def __init__(self, settings: Settings) -> None:
-        self.urls = {"retriever": settings.retriever_url, "trainer": settings.trainer_url, "ingest": settings.ingest_url}
+        self.urls = {
+            "retriever": settings.retriever_url,
+            "trainer": settings.trainer_url,
+            "ingest": settings.ingest_url,
+            "classifier": settings.classifier_url,
+        }
         self._headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         self._session: aiohttp.ClientSession | None = None
 

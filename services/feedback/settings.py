@@ -11,4 +11,5 @@ class Settings(CareSettings):
     retriever_url: str = "http://127.0.0.1:8084"
     trainer_url: str = "http://127.0.0.1:8086"
     ingest_url: str = "http://127.0.0.1:8081"
+    classifier_url: str = "http://127.0.0.1:8083"
     keep_items: int = Field(default=20_000, ge=100, description="documents held in memory for the page, the newest first")

@@ -294,6 +294,33 @@ async def test_how_far_heads_of_own_label_sets_are(feedback: ServiceProcess, bro
     await page.close()
 
 
+async def test_which_words_moved_the_head(feedback: ServiceProcess, browser: Browser, tmp_path: Path) -> None:
+    """No classifier runs here: the page says so; then what it would say is put into the answer."""
+    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    troubles = watched(page)
+    await page.goto(feedback.url)
+    await page.get_by_test_id("item").filter(has_text="too much lately").get_by_test_id("title").click()
+    await page.get_by_test_id("which-words-emotion").click()
+    await expect(page.get_by_test_id("moved-emotion")).to_contain_text("the classifier does not answer")
+    span = {"field": "text", "start": 0, "end": 1, "words": "<b>too much", "drop": 0.41}
+
+    async def answered(route: Route) -> None:
+        await route.fulfill(json={"mattered": {"emotion": [span], "risk": []}, "head_digest": "another"})
+
+    await page.route("**/mattered", answered)
+    await page.get_by_test_id("which-words-emotion").click()
+    word = page.get_by_test_id("moved-emotion").get_by_role("listitem")
+    await expect(word).to_have_text("<b>too much")
+    await expect(word).to_have_attribute("title", "without it the neural head gives this label 41% less")
+    await expect(page.get_by_test_id("moved-emotion")).to_contain_text("not the one of this verdict")
+    await page.get_by_test_id("evidence-risk").locator("summary").click()
+    await page.get_by_test_id("which-words-risk").click()
+    await expect(page.get_by_test_id("moved-risk")).to_contain_text("No single words stand out.")
+    await page.screenshot(path=tmp_path / "moved.png")
+    assert [trouble for trouble in troubles if not trouble.startswith("request:")] == []
+    await page.close()
+
+
 async def test_a_phone(feedback: ServiceProcess, browser: Browser, tmp_path: Path) -> None:
     page = await browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
     troubles = watched(page)
@@ -340,7 +367,6 @@ async def test_what_needs_a_look_comes_first_and_leaves_when_it_was_judged(
     await expect(page.get_by_test_id("care")).to_contain_text("no diagnosis")
     await expect(page.get_by_test_id("help-text").locator("p")).to_have_text(HELP.split("\n\n"))
     assert "self_harm" not in await page.get_by_test_id("detail").inner_text(), "the label's name stands behind a fold"
-    await page.get_by_test_id("evidence-emotion").locator("summary").click()
     await expect(page.get_by_test_id("verdict-emotion")).to_contain_text("self_harm_high")
     await page.screenshot(path=tmp_path / "care-wide.png")
 

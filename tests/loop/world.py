@@ -150,7 +150,9 @@ class World:
         return retriever.build(RetrieverSettings(objects=self.objects, encoder=ENCODER, QDRANT_PATH=self.folder / "qdrant"))
 
     def _feedback(self) -> Service:
-        return feedback.build(FeedbackSettings(objects=self.objects, retriever_url=NOWHERE, trainer_url=NOWHERE, ingest_url=NOWHERE))
+        return feedback.build(
+            FeedbackSettings(objects=self.objects, retriever_url=NOWHERE, trainer_url=NOWHERE, ingest_url=NOWHERE, classifier_url=NOWHERE)
+        )
 
     def _trainer(self) -> Service:
         return trainer.build(

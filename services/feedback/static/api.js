@@ -57,6 +57,7 @@ const query = (params) => new URLSearchParams(Object.entries(params).filter(([, 
 export const labels = (collection) => get(`labels?${query({ collection })}`);
 export const care = () => get("care");
 export const items = (params) => get(`items?${query({ limit: 50, ...params })}`);
+export const mattered = (id) => get(`items/${encodeURIComponent(id)}/mattered`);
 export const item = (id) => get(`items/${encodeURIComponent(id)}`);
 export const give = (feedback) => post("feedback", { correct: "", why: "", retracts: "", ...feedback });
 export const search = (q) => get(`search?${query({ q, limit: 10 })}`);

@@ -1,4 +1,5 @@
 // An opened item: what was read out of it, the verdicts with their reasons, and the text itself.
+import * as api from "./api.js";
 import { openChip } from "./chips.js";
 import { confirm, correct, undo } from "./correct.js";
 import { h, outLink, outside, percent, span, when } from "./dom.js";
@@ -37,6 +38,31 @@ function doubt(item, name, task, decision) {
   return h("div", { class: "doubt", testid: `unsure-${name}` }, h("p", {}, words), h("div", { class: "settles" }, settle || choose));
 }
 
+// Asked for when somebody wants to know: the classifier reads the text up to thirty times for it, each time without some of its words.
+function whichWords(item, name) {
+  const out = h("div", { class: "moved", testid: `moved-${name}`, "aria-live": "polite" });
+  const told = (found) => {
+    const words = found.mattered[name] ?? [];
+    return [
+      words.length ? h("ul", { class: "tags" }, words.map((one) => h("li", { dir: "auto",
+        title: `without it the neural head gives this label ${percent(one.drop)} less` }, one.words)))
+        : h("p", { class: "muted" }, "No single words stand out."),
+      found.head_digest !== item.head_digest && h("p", { class: "muted" }, "By the neural head that is live now, not the one of this verdict."),
+    ].filter(Boolean);
+  };
+  const button = h("button", { type: "button", class: "settle", testid: `which-words-${name}`, on: { click: async () => {
+    button.disabled = true;
+    try {
+      out.replaceChildren(...told(await api.mattered(item.id)));
+      button.remove();
+    } catch (error) {
+      out.replaceChildren(h("p", { class: "muted" }, error.message));
+      button.disabled = false;
+    }
+  } } }, "Which words moved the neural head?");
+  return h("div", {}, button, out);
+}
+
 function verdict(item, name, decision) {
   const task = tasksOf(item)[name];
   const parts = (decision.parts ?? []).map((part) => h("tr", { class: holding(decision).includes(part.label) ? "" : "dissent" },
@@ -50,6 +76,7 @@ function verdict(item, name, decision) {
     h("ul", { class: "reasons" }, reasons.map((reason) => h("li", { dir: "auto" }, reason))),
     task?.kind === "ordinal" && scale(task, decision),
     parts.length > 0 && h("table", { class: "parts" }, h("tbody", {}, parts)),
+    (decision.by === "neural" || decision.by === "fusion") && whichWords(item, name),
   ];
   return h("section", { class: "verdict", testid: `verdict-${name}` },
     h("header", {}, h("h3", {}, name), openChip(item, name),

@@ -108,6 +108,24 @@ async def test_explanations_are_asked_for_and_bounded(client: httpx.AsyncClient)
     assert strange.status_code == 422 and "no name of a collection" in strange.json()["error"]
 
 
+async def test_the_words_that_moved_the_head_towards_a_verdict_of_before(client: httpx.AsyncClient) -> None:
+    text = "Parliament votes on the new budget tonight, after a long debate about taxes."
+    asked = {"text": text, "title": "Vote", "labels": {"category": "politics", "risk": "none"}}
+    answer = (await client.post("/api/mattered", json=asked)).json()
+    explained = (await client.post("/api/classify?explain=1", json={"text": text, "title": "Vote"})).json()
+    assert set(answer["mattered"]) == {"category"} and answer["head_digest"] == explained["head_digest"], "the head was never taught risk"
+    assert all(
+        span["words"] == {"title": "Vote", "text": text}[span["field"]][span["start"] : span["end"]] for span in answer["mattered"]["category"]
+    )
+    other = {"labels": {"category": explained["decision"]["category"]["label"]}}
+    assert (await client.post("/api/mattered", json=asked | other)).json()["mattered"]["category"] == explained["decision"]["category"]["mattered"]
+    for wrong, why in (({"category": "gossip"}, "gossip"), ({"mood": "good"}, "mood"), ({}, "labels")):
+        refused = await client.post("/api/mattered", json={"text": text, "labels": wrong})
+        assert refused.status_code == 422 and why in refused.json()["error"]
+    strange = await client.post("/api/mattered", json=asked | {"collection": "welbeing"})
+    assert strange.status_code == 422 and "there is no label set 'welbeing'" in strange.json()["error"]
+
+
 async def test_a_collection_without_a_head_is_decided_by_rules_and_by_name(client: httpx.AsyncClient) -> None:
     answer = (await client.post("/api/classify?explain=1", json={"text": "I want to kill myself", "collection": "wellbeing"})).json()
     assert answer["collection"] == "wellbeing" and "risk" in answer["safety"] and answer["decision"]["risk"]["label"] == "high"
@@ -143,7 +161,7 @@ async def test_a_copy_of_a_corrected_text_gets_the_correction(new_decider, clien
 
 async def test_the_interface_is_described_as_it_is(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
-    assert document["openapi"] == "3.1.0" and set(document["paths"]) == {"/api/classify", "/api/rules"}
+    assert document["openapi"] == "3.1.0" and set(document["paths"]) == {"/api/classify", "/api/mattered", "/api/rules"}
     schemas = document["components"]["schemas"]
     for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
         assert reference in schemas

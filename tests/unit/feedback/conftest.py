@@ -71,7 +71,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Its neighbours are away: nothing listens on port 1."""
     monkeypatch.setattr(wiring, "Bus", MemoryBus)
     away = "http://127.0.0.1:1"
-    return Settings(retriever_url=away, trainer_url=away, ingest_url=away)
+    return Settings(retriever_url=away, trainer_url=away, ingest_url=away, classifier_url=away)
 
 
 @pytest.fixture

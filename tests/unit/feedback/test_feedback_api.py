@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.classifier.api import MatteredRequest
 from services.feedback.neighbours import Neighbours
 from shared.events import Decision, FeedbackGiven
 from shared.taxonomy import use
@@ -24,6 +25,29 @@ async def test_a_correction_carries_what_was_judged(served, item):
     assert (event.document.id, event.title, event.text, event.story) == ("d001", "Title 1", "Text 1 of the day", "story1")
     (standing,) = (await client.get("/api/items/d001")).json()["feedback"]
     assert standing["correct"] == "economy"
+
+
+async def test_the_words_that_mattered_are_asked_of_the_classifier(served, item, monkeypatch):
+    bus, client = served
+    decided = {
+        "category": Decision(label="business", probability=0.8, by="fusion", reasons=["together"]),
+        "risk": Decision(label="none", probability=1.0, by="rule", reasons=["a rule"]),
+    }
+    bus.tell(item(1, title="T" * 2_000, text="x" * 90_000).model_copy(update={"decision": decided}), item(2))
+    away = await client.get("/api/items/d001/mattered")
+    assert away.status_code == 503 and "the classifier does not answer" in away.json()["error"]
+    asked = []
+
+    async def call(self, name, method, path, *, json):
+        asked.append((name, method, path, MatteredRequest.model_validate(json)))
+        return {"mattered": {"category": []}, "head_digest": "h"}
+
+    monkeypatch.setattr(Neighbours, "call", call)
+    assert (await client.get("/api/items/d001/mattered")).json() == {"mattered": {"category": []}, "head_digest": "h"}
+    [(name, method, path, said)] = asked
+    assert (name, method, path, said.labels, said.collection) == ("classifier", "POST", "/api/mattered", {"category": "business"}, "news")
+    assert (await client.get("/api/items/d002/mattered")).json()["mattered"] == {}, "the model alone decided it: no head was asked"
+    assert len(asked) == 1 and (await client.get("/api/items/d999/mattered")).status_code == 404
 
 
 async def test_a_confirmation_has_nothing_incorrect(served, item):
