@@ -50,7 +50,8 @@ function whichWords(item, name) {
       found.head_digest !== item.head_digest && h("p", { class: "muted" }, "By the neural head that is live now, not the one of this verdict."),
     ].filter(Boolean);
   };
-  const button = h("button", { type: "button", class: "settle", testid: `which-words-${name}`, on: { click: async () => {
+  const button = h("button", { type: "button", class: "settle", testid: `which-words-${name}`,
+    title: "the words that moved the neural head most towards this label", on: { click: async () => {
     button.disabled = true;
     try {
       out.replaceChildren(...told(await api.mattered(item.id)));
@@ -59,8 +60,8 @@ function whichWords(item, name) {
       out.replaceChildren(h("p", { class: "muted" }, error.message));
       button.disabled = false;
     }
-  } } }, "Which words moved the neural head?");
-  return h("div", {}, button, out);
+  } } }, "Which words?");
+  return h("div", { class: "which" }, button, out);
 }
 
 function verdict(item, name, decision) {
