@@ -86,20 +86,23 @@ def hand_set(task: str) -> TaskFusion:
 
 class FusionFile(BaseModel):
     """The learned parameters of one collection. `digest` is that of all the rest: a file that was edited by hand is refused.
-    `learned_with`: part -> digest of the adapter or head whose answers they were learned from; `base` -> the id of the language model."""
+    `learned_with`: part -> digest of the adapter or head whose answers they were learned from; `base` -> the id of the language model.
+    `until_taught`: not for a language model that has since been taught corrections of the collection: what it deserved before says little of it then."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: str = ""
     collection: str
     learned_with: dict[str, str] = {}
+    until_taught: bool = False
     tasks: dict[str, TaskFusion]
 
     def signed(self) -> "FusionFile":
         return self.model_copy(update={"digest": self._of_content()})
 
     def _of_content(self) -> str:
-        return digest_of(self.model_copy(update={"digest": ""}).model_dump_json())
+        later = None if self.until_taught else {"until_taught"}  # files of before it was there keep their digest
+        return digest_of(self.model_copy(update={"digest": ""}).model_dump_json(exclude=later))
 
     @classmethod
     def parse(cls, name: str, data: bytes) -> "FusionFile":

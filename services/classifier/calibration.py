@@ -22,7 +22,7 @@ def calibration(file: FusionFile | None, labels: LabelSet, task: str, spoken_by:
         return Calibration(None, labels.error_rate)
     learned = file.learned_with
     stale = [part for part in fusion.parts if spoken_by.get(part) and learned.get(part) and spoken_by[part] != learned[part]]
-    return Calibration(fusion, labels.error_rate, stale, base=learned.get("base", ""))
+    return Calibration(fusion, labels.error_rate, stale, base=learned.get("base", ""), until_taught=file.until_taught)
 
 
 class Fusions:

@@ -19,7 +19,7 @@ VOICES: dict[str, str] = {"llm": "the language model", "neural": "the neural hea
 class Calibration:
     """What was learned for a task, and for which error rate it is used. `stale`: the parts whose weights have been swapped since. `unlearned`: the weights
     where nothing was learned, in place of those of the task. `named`: the head's voice is the encoder's, by the labels' names. `base`: the language
-    model that spoke in what was learned from, empty where that is not known."""
+    model that spoke in what was learned from, empty where that is not known. `until_taught`: see FusionFile."""
 
     fusion: TaskFusion | None = None
     error_rate: float = 0.1
@@ -27,13 +27,17 @@ class Calibration:
     unlearned: TaskFusion | None = None
     named: bool = False
     base: str = ""
+    until_taught: bool = False
 
     def spoken(self, task: Task, model: ModelStamp | None, collection: str, named: bool) -> "Calibration":
         """The same for a verdict in which this language model spoke, and the encoder by the labels' names where `named`: what was learned of a trained
         head's voice does not hold of that, and what was learned of one language model not of a large one that took its place: a weight of nothing,
-        deserved by the bundled model, would silence it. A small one in its place is most likely the bundled model's next version."""
+        deserved by the bundled model, would silence it. A small one in its place is most likely the bundled model's next version. Nor, `until_taught`, what
+        was learned before the corrections of this collection were."""
         another = bool(model and self.base and model.base != self.base)
-        known = None if (named and "neural" in self.stale) or (another and model and not _is_small(model)) else self.fusion
+        larger = another and model is not None and not _is_small(model)
+        taught = self.until_taught and model is not None and collection in model.taught
+        known = None if (named and "neural" in self.stale) or larger or taught else self.fusion
         stale = [*self.stale, *(["llm"] if another and "llm" not in self.stale else [])]
         weights = unlearned(task, model, collection, named)
         return replace(self, fusion=known, stale=stale if known else (), unlearned=weights, named=named)

@@ -176,7 +176,7 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
     if not tasks:
         raise ConfigError(f"{given.rows.name}: no task has enough texts to learn from, so nothing is written")
     learned_with = dict(pair.split("=", 1) for pair in given.learned_with)
-    file = FusionFile(collection=given.collection, learned_with=learned_with, tasks=tasks).signed()
+    file = FusionFile(collection=given.collection, learned_with=learned_with, until_taught=given.until_taught, tasks=tasks).signed()
     write(given.out, file)
     print(f"\n{given.out}: {', '.join(tasks)}; digest {file.digest[:12]}")
     return table
@@ -189,6 +189,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--collection", default="news")
     parser.add_argument("--labels", type=Path, help="your own label sets: a folder, or a YAML file with `label_sets:`")
+    parser.add_argument(
+        "--until-taught", action="store_true", help="not for a language model that has learned from corrections of the collection: then the hand-set ones hold"
+    )
     parser.add_argument("--report", type=Path, help="the tables as JSON")
     parser.add_argument(
         "--learned-with",

@@ -78,10 +78,11 @@ class Asker:
     async def _voice(self, split: Split, name: str, item: Item) -> Voice:
         return voice(split.task, await self.asked(split.task, item.text, name, split.name))
 
-    async def asked(self, task: Task, text: str, name: str, what: str) -> LabelScore | None:
-        """What the model served under `name` says of one text; None, and counted under `what`, where that is no label of the task."""
+    async def asked(self, task: Task, text: str, name: str, what: str, title: str = "") -> LabelScore | None:
+        """What the model served under `name` says of one text; None, and counted under `what`, where that is no label of the task. Without a title it is
+        the text's first sentence, as ingest has it."""
         try:
-            return await self.enricher.label(task, first_sentence(text) or "(untitled)", text, name)
+            return await self.enricher.label(task, title or first_sentence(text) or "(untitled)", text, name)
         except PermanentError:
             self.silent[what] = self.silent.get(what, 0) + 1
             return None

@@ -68,6 +68,24 @@ def test_what_was_learned_of_one_language_model_does_not_silence_a_large_one(tmp
     assert decision.label == ("technology" if learned else "business"), "the large model's own answer"
 
 
+def test_what_was_learned_before_the_corrections_is_not_used_after_them(tmp_path: Path) -> None:
+    learned_with = {"base": "model-1", "llm": "base", "neural": NEURAL.digest}
+    file = FusionFile(collection="news", learned_with=learned_with, until_taught=True, tasks={"category": LEARNED}).signed()
+    (tmp_path / "news.json").write_text(file.model_dump_json())
+    assert Fusions(tmp_path).of("news") == file, "the flag is part of what is signed"
+    document = enriched(ingested(), VERDICT)
+    for taught, label in (([], "technology"), (["desk"], "technology"), (["news"], "business")):
+        model = ModelStamp(base="model-1", weights=11_000_000, adapter="c0ffee" if taught else "base", taught=taught)
+        decision = decider(tmp_path).document(document.model_copy(update={"model": model}), NEURAL).decision["category"]
+        assert decision.label == label
+        assert ("uncalibrated: the weights of the parts were set by hand" in decision.reasons) == (taught == ["news"])
+        assert ("calibrated on other weights of the language model than those that spoke" in decision.reasons) == (taught == ["desk"])
+    unflagged = file.model_copy(update={"until_taught": False}).signed()
+    assert unflagged.digest != file.digest
+    (tmp_path / "news.json").write_text(file.model_dump_json().replace('"until_taught":true', '"until_taught":false'))
+    assert "damaged or was edited by hand" in Fusions(tmp_path).problem
+
+
 def test_a_file_is_read_again_when_it_changes_and_a_bad_one_leaves_the_old(tmp_path: Path) -> None:
     fusions = Fusions(tmp_path)
     assert (fusions.of("news"), fusions.problem, fusions.refresh()) == (None, "", False)

@@ -110,6 +110,7 @@ def test_a_file_is_read_and_one_that_was_edited_is_refused() -> None:
     file = FusionFile(collection="news", learned_with={"llm": "base"}, tasks={"category": LEARNED}).signed()
     text = file.model_dump_json()
     assert FusionFile.parse("news.json", text.encode()) == file and len(file.digest) == 64
+    assert FusionFile.parse("news.json", text.replace('"until_taught":false,', "").encode()) == file, "as files were written before that was there"
     with pytest.raises(ConfigError, match=r"news\.json: it is damaged or was edited by hand"):
         FusionFile.parse("news.json", text.replace('"a":0.5', '"a":0.6').encode())
     for spoilt, said in [
