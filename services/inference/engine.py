@@ -1,7 +1,6 @@
 """The engine over HTTP: stock vLLM, or any server that speaks OpenAI's chat completions. Nothing else in Feedloop talks to it."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 import aiohttp
 
+from services.inference.shares import Step, all_shares, among, share_of, spelled
 from shared import metrics
 from shared.errors import PermanentError, TransientError
 from shared.events import LabelScore
@@ -32,15 +32,7 @@ class UnknownModel(TransientError):
 class Answer:
     text: str
     finished: bool  # False where the answer was cut off at max_tokens
-    steps: list["Step"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One token of an answer, and the log-probabilities of the likeliest tokens in its place (itself among them)."""
-
-    token: str
-    alternatives: list[tuple[str, float]]
+    steps: list[Step]
 
 
 class Circuit:
@@ -119,8 +111,8 @@ class Engine:
         """One of the options, by constrained decoding, with its probability among them, and that of the others as far as the answer tells.
 
         vLLM masks the logits before it takes log-probabilities, so those of a step share out the whole among what the options allow. Engines without
-        choice are asked for a JSON enum; without log-probabilities the probability is 1/2 between chance and certainty, which says "an answer, of unknown
-        confidence".
+        choice are asked for a JSON enum, and their log-probabilities, which may be of all tokens, are shared out among the options; without any the
+        probability is 1/2 between chance and certainty, which says "an answer, of unknown confidence".
         """
         body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": 0, "max_tokens": 32, "logprobs": True, "top_logprobs": 20}
         if self.kind == "vllm":
@@ -128,13 +120,19 @@ class Engine:
         else:
             body["response_format"] = _schema({"type": "object", "properties": {"label": {"enum": list(options)}}, "required": ["label"]})
         answer = _read(await self.chat(body))
-        label = answer.text.strip() if self.kind == "vllm" else str(_json(answer.text).get("label", ""))
+        if self.kind == "vllm":
+            label, steps = answer.text.strip(), answer.steps
+        else:
+            told = _json(answer.text)
+            label = str(told.get("label", "")) if isinstance(told, dict) else ""
+            steps = spelled(label, answer.steps)
         if label not in options:
-            raise PermanentError(f"the engine answered {label[:60]!r}, which is none of {', '.join(options)}")
-        if self.kind != "vllm" or not answer.steps:
-            return LabelScore(label=label, probability=(1 + 1 / len(options)) / 2)
-        share = round(share_of(label, answer.steps), 6)
-        return LabelScore(label=label, probability=share, probabilities=all_shares(label, share, options, answer.steps))
+            raise PermanentError(f"the engine answered {(label or answer.text)[:60]!r}, which is none of {', '.join(options)}")
+        if self.kind == "vllm" and steps:
+            share = round(share_of(label, steps), 6)
+            return LabelScore(label=label, probability=share, probabilities=all_shares(label, share, options, steps))
+        shares = among(options, steps)
+        return LabelScore(label=label, probability=shares.get(label, (1 + 1 / len(options)) / 2), probabilities=shares if label in shares else {})
 
     async def write_json(self, model: str, messages: Sequence[Message], schema: dict[str, Any], max_tokens: int) -> Answer:
         """JSON by schema, greedily. The answer may be cut off (`finished` False): a schema does not promise completion."""
@@ -208,53 +206,6 @@ class Engine:
         if any(sign in reason for sign in ("context length", "max_model_len", "max_tokens", "is longer than")):
             raise ContextTooLong(reason)
         raise PermanentError(f"the engine refuses ({response.status}): {reason}")
-
-
-def share_of(label: str, steps: Sequence[Step]) -> float:
-    """The probability of a label, 0 to 1: at each step of the answer, the share of all tokens that go on towards it. A grammar lets a label be spelled
-    in many ways ("vio|lin", "v|iolin"), and the one that was spoken may be a small part of them."""
-    share, spoken = 1.0, ""
-    for step in steps:
-        if spoken == label:
-            break  # what follows is the end token
-        share *= sum(math.exp(logprob) for token, logprob in step.alternatives if token and label.startswith(spoken + token))
-        spoken += step.token
-    return min(1.0, share)
-
-
-def all_shares(label: str, share: float, options: Sequence[str], steps: Sequence[Step]) -> dict[str, float]:
-    """The probability of each option that the alternatives of the answer's tokens tell of, in the order of the options; `label` has `share`. Empty where
-    they tell of none but the label. What is missing from 1 belongs to options that no alternative led to (the engine names the likeliest 20)."""
-    told = _led_to(list(options), "", steps) if steps else {}
-    others = {option: p for option, p in told.items() if option != label and p > 0}
-    if not others:
-        return {}
-    scale = min(1.0, (1 - share) / sum(others.values()))
-    return {option: share if option == label else round(others[option] * scale, 6) for option in options if option == label or option in others}
-
-
-def _led_to(options: list[str], spoken: str, steps: Sequence[Step]) -> dict[str, float]:
-    """How the answer's steps from here on divide the options, all of which begin with what has been spoken. A token that leads to several options and was
-    not gone on with is divided as those are otherwise, evenly where nothing else is known of them."""
-    if len(options) == 1 or not steps:
-        return {option: 1 / len(options) for option in options}
-    masses: dict[tuple[str, ...], float] = {}
-    for token, logprob in steps[0].alternatives:
-        goes_on = tuple(option for option in options if token and option.startswith(spoken + token))
-        leads = goes_on or tuple(option for option in options if option == spoken)  # the end token: what has been spoken is an option itself
-        masses[leads] = masses.get(leads, 0.0) + math.exp(logprob)
-    masses.pop((), None)
-    found = dict.fromkeys(options, 0.0)
-    taken = tuple(option for option in options if steps[0].token and option.startswith(spoken + steps[0].token))
-    for leads in sorted(masses, key=lambda leads: (len(leads) > 1, leads != taken, len(leads))):
-        if leads == taken and len(taken) > 1:
-            parts = _led_to(list(taken), spoken + steps[0].token, steps[1:])
-        else:
-            known = sum(found[option] for option in leads)
-            parts = {option: found[option] / known if known else 1 / len(leads) for option in leads}
-        for option, part in parts.items():
-            found[option] += masses[leads] * part
-    return found
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services.inference.engine import Circuit, ContextTooLong, Engine, NoAnswer, Step, UnknownModel, all_shares, share_of
+from services.inference.engine import Circuit, ContextTooLong, Engine, NoAnswer, UnknownModel
+from services.inference.shares import Step, all_shares, among, share_of, spelled
 from shared.errors import PermanentError, TransientError
 from shared.guard import Paused
 
@@ -69,6 +70,22 @@ async def test_a_choice_tells_of_the_other_options_where_the_engine_does(engine,
     assert score.probabilities == {"world": 0.25, "sport": 0.7}
 
 
+def spoken(*tokens: str | tuple[str, dict[str, float]]) -> list[Step]:
+    """Steps of an answer: a token alone, or with the probabilities of what stood in its place."""
+    return [Step(one, [(one, 0.0)]) if isinstance(one, str) else Step(one[0], [(t, math.log(p)) for t, p in one[1].items()]) for one in tokens]
+
+
+SPELLED = spoken('{"', "label", '":', ' "', ("sport", {"sport": 0.6, "world": 0.2, "cat": 0.2}), '"}')
+
+
+def replying(text: str, content: list[dict] | None):
+    async def reply(_: web.Request) -> web.Response:
+        choice = {"message": {"content": text}, "finish_reason": "stop", "logprobs": {"content": content} if content else None}
+        return web.json_response({"choices": [choice]})
+
+    return reply
+
+
 async def test_an_engine_without_choice_is_asked_by_schema(server, fake):
     engine = Engine(server, kind="openai", key="secret")
     await engine.open()
@@ -78,8 +95,40 @@ async def test_an_engine_without_choice_is_asked_by_schema(server, fake):
         assert "structured_outputs" not in fake.asked[0]
         with pytest.raises(PermanentError, match="takes no adapters"):
             await engine.load("adapter-1", "/x")
+        content = [{"token": one.token, "top_logprobs": [{"token": t, "logprob": p} for t, p in one.alternatives]} for one in SPELLED]
+        fake.hook = replying('{"label": "sport"}', content)
+        score = await engine.choose("base", ASK, ["world", "sport"])
+        assert (score.label, score.probabilities) == ("sport", {"world": 0.25, "sport": 0.75})
+        fake.hook = replying('["sport"]', None)
+        with pytest.raises(PermanentError, match="none of world, sport"):
+            await engine.choose("base", ASK, ["world", "sport"])
     finally:
         await engine.close()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        SPELLED,
+        spoken('{"label":', (' "sp', {' "sp': 0.6, ' "wor': 0.2, " 7": 0.2}), "ort", '"', "}"),
+        spoken('{ "label" : "', ('sport"}', {'sport"}': 0.6, "world": 0.2, "\n": 0.2})),
+    ],
+    ids=["quotes apart", "quote with the label", "all in one"],
+)
+def test_of_all_tokens_those_count_that_lead_to_an_option(steps: list[Step]) -> None:
+    assert among(["world", "sport"], spelled("sport", steps)) == {"world": 0.25, "sport": 0.75}
+
+
+def test_a_label_that_begins_as_another_does_is_told_by_its_end() -> None:
+    steps = spoken('{"label":"', "art", ('"}', {'"}': 0.9, "ful": 0.1}))
+    assert among(["art", "artful"], spelled("art", steps)) == {"art": 0.9, "artful": 0.1}
+
+
+def test_what_cannot_be_told_is_not_made_up() -> None:
+    assert spelled("sport", []) == [] and among(["a", "b"], []) == {}
+    assert spelled("café", spoken('{"label":"', "caf\\u00e9", '"}')) == [], "escaped"
+    assert spelled("label", spoken('{"', "label", '":"', ("label", {"label": 1.0}), '"}'))[0].token == "label"
+    assert spelled("", spoken('{"label":"', '"}')) == [] and among(["a", "b"], spoken("zzz")) == {}
 
 
 @pytest.mark.parametrize(
