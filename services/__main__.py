@@ -100,6 +100,7 @@ def classify(
     collection: Annotated[str, typer.Option(help="the label set: news, wellbeing, or one of yours")] = "news",
     json: Annotated[bool, typer.Option("--json", help="a JSON object a line, with all probabilities")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="the words that mattered most to the neural head")] = False,
+    llm: Annotated[bool, typer.Option("--llm", help="ask the language model too, as for a document: seconds a text")] = False,
     profile: Profile = "default",
 ) -> None:
     """Verdicts on texts, with the reasons, by rules and head of the running classifier, and the corrections given on the same text. They sort texts for a person to read; they are no diagnosis."""
@@ -107,7 +108,7 @@ def classify(
     from deploy.local.texts import form_of, texts_of
 
     given = texts_of(texts or [], input, form_of(format), column)
-    _talk(judge(given, collection, profile, as_json=json, explain=explain))
+    _talk(judge(given, collection, profile, as_json=json, explain=explain, llm=llm))
 
 
 @app.command()

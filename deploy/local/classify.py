@@ -13,22 +13,23 @@ from deploy.local.client import Client, addresses
 from deploy.local.commands import out
 from deploy.local.texts import Given
 
-AT_ONCE, EXPLAINED_AT_ONCE = 64, 8  # texts in a request: the classifier takes 256, and 16 where the words are asked for
+AT_ONCE, FEW_AT_ONCE = 64, 8  # texts in a request: the classifier takes 256, and 16 where the words or the language model are asked for
 MOST_CHARS = 400_000  # in a request: what comes back within the client's patience
 SHOWN_CHARS = 160
 
 
-async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_json: bool, explain: bool) -> None:
+async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_json: bool, explain: bool, llm: bool = False) -> None:
     """Print the verdict on each text as it comes, in the order given: as tables for a person, or as a JSON object a line. The help text
     that goes with a safety label stands once, at the end of what a person reads."""
     help_text = ""
-    batches = _batches(texts, EXPLAINED_AT_ONCE if explain else AT_ONCE)
+    batches = _batches(texts, FEW_AT_ONCE if explain or llm else AT_ONCE)
+    wanted = [f"{name}=1" for name, given in (("explain", explain), ("llm", llm)) if given]
+    path = "/api/classify" + (f"?{'&'.join(wanted)}" if wanted else "")
     first = next(batches, [])  # what is wrong with the texts is said whether or not a classifier is there
     try:
         async with Client(addresses(profile)) as client:
             for batch in chain([first] if first else [], batches):
                 items = [{"text": given.text, "title": given.title} for given in batch]
-                path = "/api/classify?explain=1" if explain else "/api/classify"
                 answer = await client.post("classifier", path, {"items": items, "collection": collection})
                 for given, verdict in zip(batch, answer["items"], strict=True):
                     if as_json:
@@ -73,6 +74,11 @@ def show(given: Given, verdict: Mapping[str, Any]) -> None:
         if words := decision.get("mattered"):
             told = ", ".join(f"{span['words']} (−{span['drop']:.0%})" for span in words)
             out.print(Text(f"               mattered most: {told}"))
+    if verdict["llm_problem"]:
+        out.print(Text(f"  the language model did not answer: {verdict['llm_problem']}", style="yellow"))
+    for task in verdict["undecided"]:
+        asked = "" if verdict["model"] or verdict["llm_problem"] else ", and the language model was not asked (--llm)"
+        out.print(Text(f"  {task:<12} no part speaks of it{asked}", style="dim"))
     parts = {"rules": "rules_digest", "head": "head_digest", "fusion": "fusion_digest"}
     known = [f"{part} {str(verdict.get(key) or 'none')[:12]}" for part, key in parts.items()]
     out.print(Text(f"  collection {verdict['collection']}: {', '.join(known)}", style="dim"))

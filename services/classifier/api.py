@@ -12,26 +12,21 @@ from starlette.routing import BaseRoute, Route
 
 from services.classifier.decide import Decider, Neural
 from services.classifier.live_head import LiveHead
+from services.classifier.llm import LanguageModel
 from services.classifier.mattered import mattered, moved
 from services.classifier.rule_desk import PublishRequest
 from shared import taxonomy
+from shared.asked import MOST_ASKED, Asked, Spoken
 from shared.bodies import body
 from shared.care import HELP, Care, holding, severity, shown
 from shared.errors import TransientError
-from shared.events import Decision, Span
+from shared.events import Decision, ModelStamp, Span
 from shared.service import Json
 from shared.taxonomy import LabelSet
 
 MOST_ITEMS = 256
 MOST_EXPLAINED = 16  # each is encoded up to 31 times
 NOT_READY = "still reading the corrections, published rules and heads of before the start: try again in a moment"
-
-
-class Item(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    text: str = Field(max_length=100_000)
-    title: str = Field(default="", max_length=1_000)
 
 
 class ClassifyRequest(BaseModel):
@@ -41,7 +36,7 @@ class ClassifyRequest(BaseModel):
 
     text: str | None = Field(default=None, max_length=100_000)
     title: str = Field(default="", max_length=1_000)
-    items: list[Item] | None = Field(default=None, min_length=1, max_length=MOST_ITEMS)
+    items: list[Asked] | None = Field(default=None, min_length=1, max_length=MOST_ITEMS)
     collection: str = "news"
 
     @model_validator(mode="after")
@@ -53,7 +48,8 @@ class ClassifyRequest(BaseModel):
 
 class Classified(BaseModel):
     """The verdict on one text. `safety` names the tasks that say a safety label, and `care` is what a person who reads such a verdict must see with it; null
-    where no task says one. A digest is empty where that part is missing."""
+    where no task says one. A digest is empty where that part is missing. `undecided`: the tasks that no part which was asked speaks of. `model`: the language
+    model that spoke, null where it was not asked or did not answer, and then `llm_problem` says why."""
 
     decision: dict[str, Decision]
     rules_digest: str
@@ -62,6 +58,9 @@ class Classified(BaseModel):
     safety: list[str]
     care: Care | None
     collection: str
+    undecided: list[str]
+    model: ModelStamp | None
+    llm_problem: str
 
 
 class ManyClassified(BaseModel):
@@ -70,7 +69,7 @@ class ManyClassified(BaseModel):
     items: list[Classified]
 
 
-class MatteredRequest(Item):
+class MatteredRequest(Asked):
     """A text, and for each task the label that is asked about: the one of a verdict that was given before."""
 
     labels: dict[str, str] = Field(min_length=1)
@@ -125,8 +124,8 @@ class Api:
     """The routes of the classifier. Nothing is judged before `ready` is set, when the corrections, rules and heads of the past are known. `help_text` goes
     with each verdict that carries a safety label."""
 
-    def __init__(self, decider: Decider, head: LiveHead, ready: asyncio.Event, help_text: str = HELP) -> None:
-        self.decider, self.head, self.ready, self.help_text = decider, head, ready, help_text
+    def __init__(self, decider: Decider, head: LiveHead, ready: asyncio.Event, help_text: str = HELP, llm: LanguageModel | None = None) -> None:
+        self.decider, self.head, self.ready, self.help_text, self.llm = decider, head, ready, help_text, llm or LanguageModel()
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -139,16 +138,19 @@ class Api:
     async def classify(self, request: Request) -> Response:
         """{"decision": task -> decision} for one text, {"items": [{"decision": …}, …]} for many, in the order given; by rules, head and
         the corrections that people gave on the same text. With ?explain=1 each decision also holds the words that `mattered` to the head. `safety` names
-        the tasks that say a safety label, and `care` is what to show with it. Raises TransientError (503) as long as the service is not ready."""
+        the tasks that say a safety label, and `care` is what to show with it. With ?llm=1 the language model is asked too; where it is away the other parts
+        decide, as for a document, and `llm_problem` says so. Raises TransientError (503) as long as the service is not ready."""
         if not self.ready.is_set():  # at once, and not after a wait: /ready says when to come back
             raise TransientError(NOT_READY)
         asked = await body(request, ClassifyRequest)
-        explain = request.query_params.get("explain", "") not in ("", "0", "false")
-        items = asked.items or [Item(text=asked.text or "", title=asked.title)]
-        if explain and len(items) > MOST_EXPLAINED:
-            raise HTTPException(422, f"items: at most {MOST_EXPLAINED} at once with explain, and these are {len(items)}")
+        wanted = {name for name in ("explain", "llm") if request.query_params.get(name, "") not in ("", "0", "false")}
+        items = asked.items or [Asked(text=asked.text or "", title=asked.title)]
+        for name, most in (("explain", MOST_EXPLAINED), ("llm", MOST_ASKED)):
+            if name in wanted and len(items) > most:
+                raise HTTPException(422, f"items: at most {most} at once with {name}, and these are {len(items)}")
         self._named(asked.collection)
-        results = await asyncio.to_thread(self._classify, items, asked.collection, explain)
+        spoken, model = await self._spoken(items, asked.collection) if "llm" in wanted else ([Spoken()] * len(items), None)
+        results = await asyncio.to_thread(self._classify, items, asked.collection, "explain" in wanted, spoken, model)
         return Json(ManyClassified(items=results) if asked.items else results[0])
 
     async def mattered(self, request: Request) -> Response:
@@ -167,12 +169,21 @@ class Api:
             raise HTTPException(422, f"collection: there is no label set {collection!r}; there are {', '.join(taxonomy.known())}")
         return labels
 
-    def _classify(self, items: list[Item], collection: str, explain: bool) -> list[Classified]:
-        scored = self.head.score([(item.title, item.text) for item in items], collection)
-        return [self._one(item, collection, neural, explain) for item, neural in zip(items, scored, strict=True)]
+    async def _spoken(self, items: list[Asked], collection: str) -> tuple[list[Spoken], ModelStamp | None]:
+        """What the language model says of each text, and which it is; why it says nothing, where it is away."""
+        try:
+            answer = await self.llm.ask(items, collection)
+        except TransientError as error:
+            return [Spoken(problem=str(error))] * len(items), None
+        return answer.items, answer.model
 
-    def _one(self, item: Item, collection: str, neural: Neural, explain: bool) -> Classified:
-        verdict = self.decider.text(item.title, item.text, collection, neural)
+    def _classify(self, items: list[Asked], collection: str, explain: bool, spoken: list[Spoken], model: ModelStamp | None) -> list[Classified]:
+        scored = self.head.score([(item.title, item.text) for item in items], collection)
+        return [self._one(item, collection, neural, explain, said, model) for item, neural, said in zip(items, scored, spoken, strict=True)]
+
+    def _one(self, item: Asked, collection: str, neural: Neural, explain: bool, said: Spoken, model: ModelStamp | None) -> Classified:
+        model = model if said.verdict else None
+        verdict = self.decider.text(item.title, item.text, collection, neural, said.verdict, model)
         decision = verdict.decision
         if explain:
             spans = mattered(item.title, item.text, decision, lambda texts: self.head.compare(texts, collection))
@@ -186,6 +197,9 @@ class Api:
             safety=[task for task, one in decision.items() if severity(labels.tasks[task], holding(one))],
             care=shown(decision, labels.tasks, self.help_text),
             collection=labels.collection,
+            undecided=[task for task in labels.tasks if task not in decision],
+            model=model,
+            llm_problem=said.problem,
         )
 
     async def rules(self, _: Request) -> Response:
@@ -229,6 +243,7 @@ def described() -> dict[str, Any]:
         )
     }
     explain = {"name": "explain", "in": "query", "schema": {"type": "string"}, "description": "1: the words that mattered to the head"}
+    llm = {"name": "llm", "in": "query", "schema": {"type": "string"}, "description": "1: the language model is asked too"}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -240,8 +255,8 @@ def described() -> dict[str, Any]:
         "paths": {
             "/api/classify": {
                 "post": {
-                    "summary": f"Classify one text, or up to {MOST_ITEMS} ({MOST_EXPLAINED} with explain)",
-                    "parameters": [explain],
+                    "summary": f"Classify one text, or up to {MOST_ITEMS} ({MOST_EXPLAINED} with explain, {MOST_ASKED} with llm)",
+                    "parameters": [explain, llm],
                     "requestBody": {"required": True, **holds("one text, or many", ClassifyRequest)},
                     "responses": {"200": holds("the verdict, or the verdicts in the order given", Classified, ManyClassified), **wrong},
                 }

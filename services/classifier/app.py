@@ -7,6 +7,7 @@ from services.classifier.calibration import Fusions
 from services.classifier.decide import Decider
 from services.classifier.handlers import Handlers
 from services.classifier.live_head import LiveHead
+from services.classifier.llm import LanguageModel
 from services.classifier.overlay import Overlay
 from services.classifier.rule_desk import RuleDesk
 from services.classifier.rulebook import RuleBook
@@ -36,6 +37,7 @@ def build(settings: Settings) -> Service:
     book = RuleBook(settings.rules, label_set, drop_safety_rules=settings.drop_safety_rules)
     desk = RuleDesk(book, store, bus, utc_now)
     decider = Decider(book, Overlay(), label_set, Fusions(settings.fusion))
+    llm = LanguageModel(settings.inference_url, settings.token)
     handlers = Handlers(decider, head, bus, store, settings.keep_documents)
     bus.handle(DocumentIngested, handlers.on_document_ingested, at_once=settings.at_once)
     bus.handle(DocumentEnriched, handlers.on_document_enriched, at_once=settings.at_once)
@@ -45,6 +47,7 @@ def build(settings: Settings) -> Service:
     bus.project(RulesPublished, desk.on_rules_published)
 
     async def prepare() -> None:
+        await llm.open()
         await asyncio.to_thread(head.start)
 
     async def verdicts() -> str:
@@ -54,8 +57,9 @@ def build(settings: Settings) -> Service:
         "classifier",
         settings,
         bus,
-        routes=[*Api(decider, head, handlers.ready, settings.help()).routes(), *desk.routes()],
+        routes=[*Api(decider, head, handlers.ready, settings.help(), llm).routes(), *desk.routes()],
         checks={"verdicts": verdicts},
         background=[handlers.keep_head, handlers.keep_rules, handlers.keep_copies, desk.keep_announced],
         prepare=prepare,
+        finish=llm.close,
     )

@@ -97,11 +97,14 @@ class Decider:
             }
         )
 
-    def text(self, title: str, text: str, collection: str, neural: Neural) -> Verdict:
-        """The decisions on a bare text, by rules, head, and the corrections of this text or of one that tells the same."""
+    def text(
+        self, title: str, text: str, collection: str, neural: Neural, said: Mapping[str, LabelScore] | None = None, model: ModelStamp | None = None
+    ) -> Verdict:
+        """The decisions on a bare text, by rules, head, and the corrections of this text or of one that tells the same; and by what the language model
+        `model` has `said` of it, where it was asked."""
         rules, fusion = self.rulebook.rules, self.fusions.of(self.labels(collection).collection)
         corrections = self.overlay.corrections(Bare(title, text, collection))
-        decision = self._decide(rules.hits(title, text, self.labels(collection)), fusion, collection, _Voices(neural, {}), corrections)
+        decision = self._decide(rules.hits(title, text, self.labels(collection)), fusion, collection, _Voices(neural, said or {}, model), corrections)
         return Verdict(decision, rules.digest, neural.digest, fusion.digest if fusion else "")
 
     def _decide(

@@ -22,5 +22,6 @@ class Settings(CareSettings):
         default=Path("deploy/model/fusion"), description="folder of the learned weights, <collection>.json; read again when one changes"
     )
     models_cache: Path = Field(default=Path("build/models"), description="where heads are fetched to")
+    inference_url: str = Field(default="", description="where the language model is asked about texts that are no documents; empty: it is not")
     at_once: int = Field(default=4, ge=1, description="documents decided side by side")
     keep_documents: int = Field(default=5_000, ge=0, description="of the newest documents, so many follow at once when a copy of theirs is corrected")

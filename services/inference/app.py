@@ -5,6 +5,7 @@ from services.inference.engine import REST_S, Engine
 from services.inference.enrich import Enricher
 from services.inference.gateway import Gateway
 from services.inference.handlers import Handlers
+from services.inference.labels import Labels
 from services.inference.settings import Settings
 from shared.bus import Bus
 from shared.clock import utc_now
@@ -46,7 +47,7 @@ def build(settings: Settings) -> Service:
         "inference",
         settings,
         bus,
-        routes=Gateway(engine, adapters).routes(),
+        routes=[*Gateway(engine, adapters).routes(), *Labels(enricher, adapters).routes()],
         checks={"engine": engine.ping},
         background=[handlers.keep_live],
         prepare=engine.open,

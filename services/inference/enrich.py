@@ -42,7 +42,7 @@ class Enricher:
         Raises TransientError where the engine is away, PermanentError where no part of the text fits or no answer is sound.
         """
         tasks = label_set(document.collection).asked_of("llm")
-        verdict = await _shrinking(document.text, lambda part: self._verdict(tasks, document, part, name))
+        verdict = await self.verdict(tasks, document.title, document.text, name, document.id)
         labels = {task: score.label for task, score in verdict.items()}
         prompts = [prompt for task in tasks for prompt in self._prompts(task, document.title, document.text)]
         metadata, prompt = await self._metadata(document, labels, name)
@@ -52,10 +52,18 @@ class Enricher:
             **{field: getattr(document, field) for field in DocumentIngested.model_fields},
             metadata=metadata.model_copy(update={field: value for field, value in pinned.items() if value not in (None, [None])}),
             verdict=verdict,
-            model=ModelStamp(base=self.base, adapter=digest, name=name, weights=self.weights, taught=list(taught)),
+            model=self.stamp(name, digest, taught),
             prompt_hash=prompt_hash(*prompts, prompt),
             enriched_at=max(self.clock(), document.received_at),
         )
+
+    def stamp(self, name: str, digest: str, taught: Sequence[str] = ()) -> ModelStamp:
+        """Who spoke, where the adapter of this digest was asked under this name."""
+        return ModelStamp(base=self.base, adapter=digest, name=name, weights=self.weights, taught=list(taught))
+
+    async def verdict(self, tasks: Sequence[Task], title: str, text: str, name: str, of: str = "") -> dict[str, LabelScore]:
+        """Task -> label, of the tasks whose answer is sound, on as much of the text as fits. `of`: the document's id, for the log. Raises as `enrich`."""
+        return await _shrinking(text, lambda part: self._verdict(tasks, title, part, name, of))
 
     async def label(self, task: Task, title: str, text: str, name: str) -> LabelScore:
         """The label of one task, by the model served under `name`. Of a multi task each label is a question of its own, because any number may hold; the
@@ -72,8 +80,8 @@ class Enricher:
         """What is asked of a task: one question, or of a multi task one for each label."""
         return [label_messages(one, title, text, meanings=self.meanings) for one in questions(task)]
 
-    async def _verdict(self, tasks: Sequence[Task], document: DocumentIngested, text: str, name: str) -> dict[str, LabelScore]:
-        answers = await asyncio.gather(*(self.label(task, document.title, text, name) for task in tasks), return_exceptions=True)
+    async def _verdict(self, tasks: Sequence[Task], title: str, text: str, name: str, of: str) -> dict[str, LabelScore]:
+        answers = await asyncio.gather(*(self.label(task, title, text, name) for task in tasks), return_exceptions=True)
         verdict: dict[str, LabelScore] = {}
         wrong: dict[str, PermanentError] = {}
         for task, answer in zip(tasks, answers, strict=True):
@@ -86,7 +94,7 @@ class Enricher:
         if wrong and not verdict:
             raise next(iter(wrong.values()))
         for task_name, error in wrong.items():
-            _left_out(document, task_name, one_line(error))
+            _left_out(of, task_name, one_line(error))
         return verdict
 
     async def _metadata(self, document: DocumentIngested, labels: dict[str, str], name: str) -> tuple[Metadata, list[Message]]:
@@ -106,7 +114,7 @@ class Enricher:
         try:
             return await _shrinking(document.text, read), prompt
         except (PermanentError, ValueError) as error:
-            _left_out(document, "metadata", f"the metadata is unsound: {one_line(error)}")
+            _left_out(document.id, "metadata", f"the metadata is unsound: {one_line(error)}")
         empty = Metadata(key_topics=[], entities=[], sentiment="", urgency_level="", categories=[], related_links=[], summary="", action_items=[])
         return empty, prompt
 
@@ -132,6 +140,6 @@ async def _all(asked: Sequence[Awaitable[LabelScore]]) -> list[LabelScore]:
     return [one for one in found if isinstance(one, LabelScore)]
 
 
-def _left_out(document: DocumentIngested, part: str, reason: str) -> None:
+def _left_out(of: str, part: str, reason: str) -> None:
     metrics.LEFT_OUT.labels("metadata" if part == "metadata" else "label").inc()
-    log.error("enrichment.left_out", id=document.id, part=part, reason=reason)
+    log.error("enrichment.left_out", id=of, part=part, reason=reason)

@@ -13,9 +13,11 @@ from deploy.local.demo_parts import Load
 from deploy.local.environment import BUNDLED_MODEL
 from deploy.local.kafka import KafkaProcess
 from deploy.local.state import State
+from services.classifier.llm import LanguageModel
 from services.inference.adapters import Adapters
 from services.inference.engine import Engine
 from services.inference.enrich import Enricher
+from shared.asked import Asked
 from shared.bus import Bus
 from shared.clock import utc_now
 from shared.envelope import parse
@@ -164,6 +166,15 @@ async def test_swaps_under_load_disguises_and_losses(line: Line, trained: Traine
     await line.bus.publish(late)
     brought = (await line.enriched({late.id}))[late.id]
     assert brought.model is not None and brought.model.adapter == second.digest
+
+    llm = LanguageModel(line.inference.url)
+    await llm.open()
+    try:
+        spoken = await llm.ask([Asked(text=late.text, title=late.title)], "news")
+    finally:
+        await llm.close()
+    assert spoken.model == brought.model, "a text that is no document is read by the same adapter"
+    assert {task: said.label for task, said in spoken.items[0].verdict.items()} == {task: said.label for task, said in brought.verdict.items()}
 
     async with aiohttp.ClientSession() as session:
         for refused in ({"prompt_logprobs": 1}, {"seed": 1}, {"model": "base"}, {"lora_path": "/tmp"}):

@@ -190,7 +190,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--collection", default="news")
     parser.add_argument("--labels", type=Path, help="your own label sets: a folder, or a YAML file with `label_sets:`")
     parser.add_argument(
-        "--until-taught", action="store_true", help="not for a language model that has learned from corrections of the collection: then the hand-set ones hold"
+        "--until-taught",
+        action="store_true",
+        help="not for a language model that has learned from corrections of the collection: then the hand-set ones hold",
     )
     parser.add_argument("--report", type=Path, help="the tables as JSON")
     parser.add_argument(

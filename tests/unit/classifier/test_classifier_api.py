@@ -20,9 +20,12 @@ from deploy.local.texts import Given
 from services.classifier.api import MOST_EXPLAINED, NOT_READY, Api
 from services.classifier.app import build
 from services.classifier.live_head import LiveHead
+from services.classifier.llm import LanguageModel
 from services.classifier.settings import Settings
+from shared.asked import MOST_ASKED, LabelsSpoken, Spoken
 from shared.care import GRAVEST, HELP, NOTE
-from shared.errors import FeedloopError
+from shared.errors import FeedloopError, TransientError
+from shared.events import LabelScore, ModelStamp
 from shared.objects import ObjectStore
 from shared.registry import Registry
 from shared.service import _bad_input, _failed, _http_error
@@ -106,6 +109,40 @@ async def test_explanations_are_asked_for_and_bounded(client: httpx.AsyncClient)
     assert (await client.post("/api/classify?explain=0", json={"items": [{"text": "a"}] * (MOST_EXPLAINED + 1)})).status_code == 200
     strange = await client.post("/api/classify", json={"text": "a", "collection": "Gossip!"})
     assert strange.status_code == 422 and "no name of a collection" in strange.json()["error"]
+
+
+class Model(LanguageModel):
+    """Says what it is told to, or why it can't."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[int, str]] = []
+        self.verdict: dict[str, LabelScore] | TransientError = {"stress": LabelScore(label="high", probability=0.9)}
+
+    async def ask(self, items, collection):
+        self.asked.append((len(items), collection))
+        if isinstance(self.verdict, TransientError):
+            raise self.verdict
+        spoken = [Spoken(verdict=self.verdict), *[Spoken(problem="not one sound answer")] * (len(items) - 1)]
+        return LabelsSpoken(items=spoken, model=ModelStamp(base="model-1", adapter="c0ffee", weights=11_000_000))
+
+
+async def test_the_language_model_is_asked_where_that_is_wished(api: Starlette, client: httpx.AsyncClient) -> None:
+    api_in(api).llm = model = Model()
+    of = {"collection": "wellbeing"}  # no head answers for it here
+    plain = (await client.post("/api/classify", json={"text": "It is all too much", **of})).json()
+    assert model.asked == [] and plain["model"] is None and plain["llm_problem"] == "" and plain["undecided"] == ["emotion", "stress"]
+    items = [{"text": "It is all too much"}, {"text": "b"}]
+    first, second = (await client.post("/api/classify?llm=1", json={"items": items, **of})).json()["items"]
+    assert model.asked == [(2, "wellbeing")] and first["model"]["adapter"] == "c0ffee" and first["undecided"] == ["emotion"]
+    stress = first["decision"]["stress"]
+    assert (stress["label"], stress["by"]) == ("high", "llm") and "the language model says high (90%)" in stress["reasons"]
+    assert second["model"] is None and second["llm_problem"] == "not one sound answer" and "stress" in second["undecided"]
+    model.verdict = TransientError("inference does not answer")
+    away = (await client.post("/api/classify?llm=1&explain=1", json={"text": "I want to kill myself"})).json()
+    assert away["llm_problem"] == "inference does not answer" and away["decision"]["risk"]["label"] == "high" and away["model"] is None
+    refused = await client.post("/api/classify?llm=1", json={"items": [{"text": "a"}] * (MOST_ASKED + 1)})
+    assert refused.status_code == 422 and refused.json() == {"error": "items: at most 16 at once with llm, and these are 17"}
 
 
 async def test_the_words_that_moved_the_head_towards_a_verdict_of_before(client: httpx.AsyncClient) -> None:

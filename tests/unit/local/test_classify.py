@@ -120,6 +120,7 @@ def verdict(text: str, explained: bool) -> dict:
         "safety": ["risk"] if risk == "high" else [],
         "care": {"words": "may need help now", "severity": 1.0, "task": "risk", "note": "It is no diagnosis.", "help": HELP} if risk == "high" else None,
         "collection": "news", "rules_digest": "abc", "head_digest": "", "fusion_digest": "d" * 64,
+        "undecided": ["urgency"], "model": None, "llm_problem": "the engine is busy" if "busy" in text else "",
     }  # fmt: skip
 
 
@@ -130,6 +131,13 @@ async def test_a_verdict_for_a_person(classifier, capsys: pytest.CaptureFixture[
     assert "“A title. I will kill it”" in said and "rule x: because [why]" in said and "mattered most: goal (−25%)" in said
     assert said.index("risk") < said.index("category") and "sport 60%  by neural  unsure" in said and "none of them" in said
     assert "collection news: rules abc, head none, fusion dddddddddddd" in said
+
+
+async def test_the_language_model_is_asked_by_name(classifier, capsys: pytest.CaptureFixture[str]) -> None:
+    await classify([Given("a"), Given("busy")], "news", "default", as_json=False, explain=True, llm=True)
+    said = capsys.readouterr().out
+    assert classifier[0][0] == "explain=1&llm=1" and "the language model did not answer: the engine is busy" in said
+    assert "urgency      no part speaks of it, and the language model was not asked (--llm)" in said, "where the answer names no model and no problem"
 
 
 async def test_care_stands_with_its_text_and_help_once_at_the_end(classifier, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,47 @@
+"""The language model, asked about texts that are no documents, by inference's POST /api/labels."""
+
+from collections.abc import Sequence
+
+import aiohttp
+from pydantic import ValidationError
+
+from shared.asked import Asked, LabelsAsked, LabelsSpoken
+from shared.errors import TransientError
+
+NOT_SET = "FEEDLOOP_INFERENCE_URL is not set"
+
+
+class LanguageModel:
+    """`url` is inference's base address, empty where there is none; `timeout_s` bounds one request. Open it in the running loop, close it at the end."""
+
+    def __init__(self, url: str = "", token: str = "", timeout_s: float = 60.0) -> None:
+        self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=self._timeout_s))
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def ask(self, items: Sequence[Asked], collection: str) -> LabelsSpoken:
+        """What it says of each text, in their order. Raises TransientError where it is away, slow, or answers anything else."""
+        if not self.url or self._session is None:
+            raise TransientError(NOT_SET)
+        asked = LabelsAsked(items=list(items), collection=collection).model_dump()
+        try:
+            async with self._session.post(f"{self.url}/api/labels", json=asked, allow_redirects=False) as response:
+                data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransientError(f"inference does not answer ({type(error).__name__})") from error
+        if response.status != 200:
+            raise TransientError(f"inference answers {response.status}: {data[:200].decode(errors='replace')}")
+        try:
+            spoken = LabelsSpoken.model_validate_json(data)
+        except ValidationError as error:
+            raise TransientError("inference's answer is not the form that was asked for") from error
+        if len(spoken.items) != len(items):
+            raise TransientError(f"inference answers for {len(spoken.items)} texts, and was asked about {len(items)}")
+        return spoken

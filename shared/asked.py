@@ -1,0 +1,39 @@
+"""What the classifier asks inference about texts that are no documents: their labels, by the live language model. `POST /api/labels` of inference."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.events import LabelScore, ModelStamp
+
+MOST_ASKED = 16  # texts in one request: each is a question a task, and a language model takes its time
+
+
+class Asked(BaseModel):
+    """One text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(max_length=100_000)
+    title: str = Field(default="", max_length=1_000)
+
+
+class LabelsAsked(BaseModel):
+    """The texts, and the label set by whose tasks they are read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[Asked] = Field(min_length=1, max_length=MOST_ASKED)
+    collection: str = "news"
+
+
+class Spoken(BaseModel):
+    """What the language model says of one text: task -> label, of the tasks that it gave a sound answer to. `problem`: why it gave none at all."""
+
+    verdict: dict[str, LabelScore] = {}
+    problem: str = ""
+
+
+class LabelsSpoken(BaseModel):
+    """In the order of the texts; `model` says who spoke."""
+
+    items: list[Spoken]
+    model: ModelStamp

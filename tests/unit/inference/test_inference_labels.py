@@ -1,0 +1,95 @@
+"""The labels of texts that are no documents: inference's route, asked by the classifier's own client over a real socket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+import uvicorn
+from aiohttp import web
+
+from services.classifier.llm import LanguageModel
+from services.inference.adapters import Adapters, Served
+from services.inference.labels import Labels
+from services.inference.settings import Settings
+from shared.asked import MOST_ASKED, Asked
+from shared.errors import TransientError
+from shared.service import Service
+from shared.taxonomy import label_set
+
+
+class Bus:
+    async def ping(self) -> str:
+        return ""
+
+
+@pytest.fixture
+def adapters(engine, enricher) -> Adapters:
+    clock = lambda: datetime(2026, 11, 1, tzinfo=UTC)  # noqa: E731
+    return Adapters(engine, enricher, None, base_name="base", base="tiny-base", replica="inference-0", clock=clock)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def served(engine, enricher, adapters) -> AsyncIterator[str]:
+    service = Service("inference", Settings(), Bus(), routes=Labels(enricher, adapters).routes())  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(service.app, port=0, lifespan="off", log_level="warning"))
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await running
+
+
+@pytest.fixture
+async def llm(served: str) -> AsyncIterator[LanguageModel]:
+    made = LanguageModel(served)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_each_text_is_asked_of_each_task_and_the_answer_names_who_spoke(llm, adapters, fake) -> None:
+    fake.loaded["adapter-abc"] = "/x"
+    fake.answers["adapter-abc"] = "sport"
+    adapters.live = Served("adapter-abc", "abcdef", ["news"])
+    answer = await llm.ask([Asked(text="A late goal.", title="Cup"), Asked(text="Rates stay.")], "news")
+    assert (answer.model.adapter, answer.model.name, answer.model.base, answer.model.taught) == ("abcdef", "adapter-abc", "tiny-base", ["news"])
+    tasks = {task.name for task in label_set("news").asked_of("llm")}
+    assert [set(one.verdict) for one in answer.items] == [tasks, tasks] and {one.problem for one in answer.items} == {""}
+    assert answer.items[0].verdict["category"].label == "sport" and answer.items[0].verdict["category"].probability < 1
+    assert {asked["model"] for asked in fake.asked} == {"adapter-abc"} and len(fake.asked) == 2 * len(tasks)
+    assert any("Cup" in message["content"] for message in fake.asked[0]["messages"] + fake.asked[-1]["messages"])
+
+
+async def test_a_text_that_gets_no_sound_answer_says_so_and_the_others_are_answered(llm, fake) -> None:
+    async def nonsense_on_goals(request: web.Request) -> web.Response:
+        body = await request.json()
+        options = body["structured_outputs"]["choice"]
+        text = "blah" if "goal" in json.dumps(body["messages"]) else options[0]
+        return web.json_response({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
+
+    fake.hook = nonsense_on_goals
+    first, second = (await llm.ask([Asked(text="A late goal."), Asked(text="Rates stay.")], "news")).items
+    assert first.verdict == {} and "blah" in first.problem
+    assert set(second.verdict) == {"category", "sentiment", "urgency"} and not second.problem
+
+
+async def test_an_engine_that_is_away_or_a_bad_request_is_told_in_one_line(llm, fake) -> None:
+    fake.instead = web.Response(status=503, text="overloaded")
+    with pytest.raises(TransientError, match=r"inference answers 503.*overloaded"):
+        await llm.ask([Asked(text="A late goal.")], "news")
+    fake.instead = None
+    with pytest.raises(TransientError, match=r"422.*no label set 'welbeing'"):
+        await llm.ask([Asked(text="A late goal.")], "welbeing")
+    with pytest.raises(ValueError, match="at most 16"):
+        await llm.ask([Asked(text="a")] * (MOST_ASKED + 1), "news")
+    for url, said in (("", "FEEDLOOP_INFERENCE_URL is not set"), ("http://127.0.0.1:1", "inference does not answer")):
+        away = LanguageModel(url)
+        await away.open()
+        try:
+            with pytest.raises(TransientError, match=said):
+                await away.ask([Asked(text="a")], "news")
+        finally:
+            await away.close()
