@@ -35,7 +35,7 @@ PARAPHRASES = dict(zip(("marry", "unstoppable", "sick", "kill", "store"), STATEM
 
 @dataclass(frozen=True)
 class Message:
-    """One text and its true label for each task that was labelled. `group`: statements, paraphrases of which, or hard."""
+    """One text and its true label for each task that was labelled. `group`: statements, paraphrases of which, hard, or fresh."""
 
     text: str
     gold: Mapping[str, str]
@@ -67,7 +67,7 @@ def messages(share_of: float = 1.0, folder: Path = TEXTS) -> list[Message]:
     """All of them, the statements first; of a smaller share every so many of each file. Raises ValueError where a file is missing."""
     found = [Message(text, {"emotion": emotion, "risk": risk}, "statement", "statements", text) for text, (emotion, risk) in STATEMENTS.items()]
     step = max(1, round(1 / min(1.0, share_of)))
-    for pattern, group in (*((f"paraphrases_{name}.jsonl", text) for name, text in PARAPHRASES.items()), ("hard_*.jsonl", "hard")):
+    for pattern, group in (*((f"paraphrases_{name}.jsonl", text) for name, text in PARAPHRASES.items()), ("hard_*.jsonl", "hard"), ("fresh_*.jsonl", "fresh")):
         paths = sorted(folder.glob(pattern))
         if not paths:
             raise ValueError(f"no {pattern} in {folder}")
@@ -116,9 +116,16 @@ def statements(found: Sequence[Message], made: Sequence[Way]) -> Section:
     return Section("The five statements and their paraphrases", columns, rows, about)
 
 
-def hard(found: Sequence[Message], made: Sequence[Way]) -> Section:
+def fresh(found: Sequence[Message], made: Sequence[Way]) -> Section:
+    """The same of the texts that were written last, after all that the head learns from."""
+    section = hard(found, made, "fresh")
+    about = f"Written after the training texts, by an author who knew neither them nor the other hard texts; no figure of theirs led to any text. {section.about}"
+    return Section("Fresh hard texts", section.columns, section.rows, about)
+
+
+def hard(found: Sequence[Message], made: Sequence[Way], group: str = "hard") -> Section:
     """The hard texts: who is missed, and who is called in danger for nothing."""
-    places = [n for n, one in enumerate(found) if one.group == "hard"]
+    places = [n for n, one in enumerate(found) if one.group == group]
     risky = np.array([found[n].risky for n in places])
     rows: list[tuple[Cell, ...]] = []
     for way in made:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.bench.classifier.messages import WANTED_ALARMS, WANTED_RECALL, WANTED_RIGHT, Message, Way, is_right
+from tests.bench.classifier.messages import STATEMENTS, WANTED_ALARMS, WANTED_RECALL, WANTED_RIGHT, Message, Way, is_right
 from tests.bench.classifier.rows import HEADS, ONE_HEAD, WHOLE, Found
 from tests.bench.classifier.scores import accuracy, calibration_error, false_alarms, macro_f1, verdict
 from tests.bench.classifier.screen import in_danger
@@ -103,7 +103,7 @@ def _of_messages(found: Sequence[Message], ways: Sequence[Way]) -> list[tuple[Ce
     for way in (way for way in ways if way.name in ("every part on", "language model away")):
         right = [is_right(one, way.labels(n)) for n, one in enumerate(found)]
         five = sum(right[n] for n, one in enumerate(found) if one.group == "statements")
-        others = [right[n] for n, one in enumerate(found) if one.group not in ("statements", "hard")]
+        others = [right[n] for n, one in enumerate(found) if one.group in STATEMENTS]
         share = 100 * sum(others) / len(others)
         rows.append(_line(f"five statements, {way.name}", "5 of 5", f"{five} of 5", five == 5))
         rows.append(_line(f"paraphrases right, {way.name}", f"{WANTED_RIGHT:.0f} %", f"{share:.1f} %", share >= WANTED_RIGHT))
