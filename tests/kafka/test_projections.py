@@ -77,12 +77,20 @@ async def test_a_late_replica_sees_all_of_a_compacted_topic(module_broker: Kafka
         await late.stop()
 
 
-async def test_caught_up_returns_on_an_empty_topic(module_broker: KafkaProcess) -> None:
+async def test_a_quiet_topic_is_caught_up_with_and_heard_at_once(module_broker: KafkaProcess) -> None:
     bus = Bus(module_broker.bootstrap, "tests-empty")
-    bus.project(TrainingRequested, lambda event: None)
+    heard: list[str] = []
+    bus.project(TrainingRequested, lambda event: heard.append(event.run_id))
     await bus.start()
     try:
-        await asyncio.wait_for(bus.caught_up(), 10)
+        await asyncio.wait_for(bus.caught_up(), 4)  # and not when the fetch ends that waits 5 s for records
+        await asyncio.sleep(6)  # longer than one wait for records: FastStream's reader was deaf then for as long again
+        await bus.publish(TrainingRequested(run_id="late", reason="a test", requested_at=NOON))
+
+        async def there() -> bool:
+            return heard == ["late"]
+
+        await until("the record is handed over", 2, there)
     finally:
         await bus.stop()
 

@@ -114,11 +114,22 @@ class _Consumer:
     def assignment(self) -> set[TopicPartition]:
         return {self._partition}
 
-    async def end_offsets(self, partitions: set[TopicPartition]) -> dict[TopicPartition, int]:
-        return {partition: len(self._reader.kafka.records(partition.topic)) for partition in partitions}
-
     async def position(self, partition: TopicPartition) -> int:
         return self._reader.position
+
+
+class _Asker:
+    """A consumer that reads nothing, and is asked where topics end."""
+
+    def __init__(self, kafka: MemoryKafka) -> None:
+        self._kafka = kafka
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def end_offsets(self, partitions: set[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: len(self._kafka.records(partition.topic)) for partition in partitions}
 
 
 class Connection:
@@ -156,3 +167,4 @@ class Connection:
 def use(kafka: MemoryKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Bus that is made from now on connects to `kafka`."""
     monkeypatch.setattr("shared.bus.KafkaBroker", lambda *_, **settings: Connection(kafka))
+    monkeypatch.setattr("shared.bus.AIOKafkaConsumer", lambda **_: _Asker(kafka))
