@@ -218,25 +218,30 @@ class Bus:
 
     async def caught_up(self) -> None:
         """Returns when every projection has read what its topic held at the time of the call."""
-        waiting = [projection for projection in self._projections if projection.subscriber.consumer and not projection.done]
-        if not waiting:
-            return
-        # a connection of its own: on the projection's the broker answers when the fetch has ended that waits for records there, seconds later
-        asker = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
-        try:
-            await asker.start()
-            for projection in waiting:
-                consumer = projection.subscriber.consumer
-                while not (assigned := consumer.assignment()):
-                    await asyncio.sleep(0.05)
-                ends = await asker.end_offsets(assigned)
-                while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-                    await asyncio.sleep(0.05)
-                await asyncio.sleep(0.05)  # the position moves when a batch is fetched: it still has to be handed over, and to be applied
-                await projection.idle.wait()
-                projection.done = True
-        finally:
-            await asker.stop()
+        while waiting := [projection for projection in self._projections if projection.subscriber.consumer and not projection.done]:
+            # a connection of its own: on the projection's the broker answers when the fetch has ended that waits for records there, seconds later
+            asker = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
+            try:
+                await asker.start()
+                for projection in waiting:
+                    await self._catch_up(projection, asker)
+            except KafkaError as error:
+                log.warning("bus.broker_away", reason=one_line(error))
+                await asyncio.sleep(1.0)
+            finally:
+                await asker.stop()
+
+    async def _catch_up(self, projection: _Projection, asker: AIOKafkaConsumer) -> None:
+        """Returns when the projection has read what its topic holds now; `asker` is asked how much that is."""
+        consumer = projection.subscriber.consumer
+        while not (assigned := consumer.assignment()):
+            await asyncio.sleep(0.05)
+        ends = await asker.end_offsets(assigned)
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the position moves when a batch is fetched: it still has to be handed over, and to be applied
+        await projection.idle.wait()
+        projection.done = True
 
     async def publish(self, *published: Event) -> None:
         """Send events and return when all of them are durable (acks=all). Raises KafkaError where the broker will not have one."""
