@@ -10,6 +10,7 @@ Registered as an entry point of the group vllm.general_plugins (pyproject.toml),
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import torch
@@ -39,7 +40,17 @@ def register() -> None:
         log.warning("this vLLM has no %s: its own LoRA operations are used", missing[0])
         return
     for name in PLACES:
-        setattr(punica_cpu, name, own[name])
+        setattr(punica_cpu, name, _unless_compiling(own[name], getattr(punica_cpu, name)))
+
+
+def _unless_compiling(own: Callable[..., None], theirs: Callable[..., None]) -> Callable[..., None]:
+    """vLLM's own while a graph is compiled (an engine without --enforce-eager): which adapters a batch holds is not known then."""
+
+    @wraps(own)
+    def operation(*args: Any, **more: Any) -> None:
+        (theirs if torch.compiler.is_compiling() else own)(*args, **more)
+
+    return operation
 
 
 def bgmv_shrink(inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, indices: torch.Tensor, scaling: float = 1.0) -> None:

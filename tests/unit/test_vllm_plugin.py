@@ -75,7 +75,14 @@ def test_the_engine_is_told_of_it_and_calls_what_it_called_before(monkeypatch: p
     assert punica.bgmv_shrink is theirs.bgmv_shrink, "a GPU has kernels of its own"
     monkeypatch.setattr(type(current_platform), "is_cpu", lambda self: True)
     ours.register()
-    assert all(getattr(punica, name) is getattr(ours, name) for name in ours.PLACES)
+    assert all(getattr(punica, name).__wrapped__ is getattr(ours, name) for name in ours.PLACES)
+    x, a, _, where = batch([-1, 2])
+    low = torch.ones(2, RANK)
+    punica.bgmv_shrink(x, a, low, where)
+    assert (low[0] == 0).all(), "ours: no adapter, nothing added"
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    punica.bgmv_shrink(x, a, low, where)
+    assert (low[0] != 0).all(), "theirs, while a graph is compiled"
     monkeypatch.setattr(punica, "bgmv_shrink", theirs.bgmv_shrink)
     monkeypatch.delattr(punica, "sgmv_expand")
     ours.register()
