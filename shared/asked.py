@@ -26,14 +26,15 @@ class LabelsAsked(BaseModel):
 
 
 class Spoken(BaseModel):
-    """What the language model says of one text: task -> label, of the tasks that it gave a sound answer to. `problem`: why it gave none at all."""
+    """What the language model says of one text: task -> label, of the tasks that it gave a sound answer to; `model` says who spoke. `problem`: why nobody
+    did."""
 
     verdict: dict[str, LabelScore] = {}
+    model: ModelStamp | None = None
     problem: str = ""
 
 
 class LabelsSpoken(BaseModel):
-    """In the order of the texts; `model` says who spoke."""
+    """In the order of the texts. They may be by two adapters, where one takes the other's place meanwhile."""
 
     items: list[Spoken]
-    model: ModelStamp

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
@@ -226,7 +226,9 @@ class Bus:
                 for projection in waiting:
                     await self._catch_up(projection, asker)
             except KafkaError as error:
-                log.warning("bus.broker_away", reason=one_line(error))
+                if not error.retriable and not isinstance(error, KafkaConnectionError):
+                    raise
+                log.warning("bus.broker_away", reason=f"{type(error).__name__}: {one_line(error)}")
                 await asyncio.sleep(1.0)
             finally:
                 await asker.stop()

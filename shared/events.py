@@ -254,6 +254,7 @@ class ModelPublished(Event):
     run_id: str = ""
     report: GateReport | None = None
     probes: list[Probe] = []
+    taught: list[str] = Field(default=[], description="the collections whose corrections it was trained on, where that is known")
     previous: str = BASE_DIGEST
     reason: str = ""
     published_at: AwareDatetime

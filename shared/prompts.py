@@ -20,6 +20,17 @@ LABEL_CHARS = 900  # what a label is judged on: title and lead; more costs time 
 READ_CHARS = 1400  # what the metadata is read from
 _MARK = re.compile(r"<\s*/?\s*document\s*>|<\|[^|<>]{0,40}\|>", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
+_SENTENCE = re.compile(r"(?<=[.!?。！？])\s")
+
+
+def headed(text: str, limit: int = 120) -> str:
+    """The title that a text without one is asked under, as ingest gives it to a document: its first sentence. No prompt of training has an empty one."""
+    first = next((line for line in text.split("\n") if any(c.isalnum() for c in line)), text)
+    line = " ".join(_SENTENCE.split(first, maxsplit=1)[0].split())
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    return (cut.rsplit(" ", 1)[0] if " " in cut[limit // 2 :] else cut) + "…"
 
 
 def data(text: str) -> str:

@@ -13,7 +13,7 @@ from deploy.local.client import Client, addresses
 from deploy.local.commands import out
 from deploy.local.texts import Given
 
-AT_ONCE, FEW_AT_ONCE = 64, 8  # texts in a request: the classifier takes 256, and 16 where the words or the language model are asked for
+AT_ONCE, EXPLAINED_AT_ONCE, ASKED_AT_ONCE = 64, 8, 2  # texts in a request: all, with the words that mattered, by the language model (which is slow)
 MOST_CHARS = 400_000  # in a request: what comes back within the client's patience
 SHOWN_CHARS = 160
 
@@ -22,7 +22,7 @@ async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_
     """Print the verdict on each text as it comes, in the order given: as tables for a person, or as a JSON object a line. The help text
     that goes with a safety label stands once, at the end of what a person reads."""
     help_text = ""
-    batches = _batches(texts, FEW_AT_ONCE if explain or llm else AT_ONCE)
+    batches = _batches(texts, ASKED_AT_ONCE if llm else EXPLAINED_AT_ONCE if explain else AT_ONCE)
     wanted = [f"{name}=1" for name, given in (("explain", explain), ("llm", llm)) if given]
     path = "/api/classify" + (f"?{'&'.join(wanted)}" if wanted else "")
     first = next(batches, [])  # what is wrong with the texts is said whether or not a classifier is there
@@ -35,7 +35,7 @@ async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_
                     if as_json:
                         sys.stdout.write(json.dumps({"text": given.text, **({"title": given.title} if given.title else {}), **verdict}) + "\n")
                     else:
-                        show(given, verdict)
+                        show(given, verdict, llm)
                         help_text = verdict["care"]["help"] if verdict["care"] else help_text
                 sys.stdout.flush()
     finally:  # also where the classifier goes away between two requests: what was shown until then needs it
@@ -54,7 +54,7 @@ def _batches(texts: Iterable[Given], most: int) -> Iterator[list[Given]]:
         yield batch
 
 
-def show(given: Given, verdict: Mapping[str, Any]) -> None:
+def show(given: Given, verdict: Mapping[str, Any], llm: bool = False) -> None:
     """One verdict for a terminal, as the page has it: calm words and what they are not, then the verdicts, what may be a danger first."""
     text = " ".join(f"{given.title}. {given.text}".split() if given.title else given.text.split())
     out.print(Text(f"“{text[:SHOWN_CHARS]}{'…' if len(text) > SHOWN_CHARS else ''}”", style="bold"))
@@ -77,7 +77,7 @@ def show(given: Given, verdict: Mapping[str, Any]) -> None:
     if verdict["llm_problem"]:
         out.print(Text(f"  the language model did not answer: {verdict['llm_problem']}", style="yellow"))
     for task in verdict["undecided"]:
-        asked = "" if verdict["model"] or verdict["llm_problem"] else ", and the language model was not asked (--llm)"
+        asked = "" if llm else ", and the language model was not asked (--llm)"
         out.print(Text(f"  {task:<12} no part speaks of it{asked}", style="dim"))
     parts = {"rules": "rules_digest", "head": "head_digest", "fusion": "fusion_digest"}
     known = [f"{part} {str(verdict.get(key) or 'none')[:12]}" for part, key in parts.items()]

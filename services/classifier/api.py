@@ -1,6 +1,7 @@
 """HTTP: classify a text on the spot, and see which rules and which head are in force. /openapi.json describes it, out of the models below."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,6 +22,7 @@ from shared.bodies import body
 from shared.care import HELP, Care, holding, severity, shown
 from shared.errors import TransientError
 from shared.events import Decision, ModelStamp, Span
+from shared.heads import Scores
 from shared.service import Json
 from shared.taxonomy import LabelSet
 
@@ -149,8 +151,8 @@ class Api:
             if name in wanted and len(items) > most:
                 raise HTTPException(422, f"items: at most {most} at once with {name}, and these are {len(items)}")
         self._named(asked.collection)
-        spoken, model = await self._spoken(items, asked.collection) if "llm" in wanted else ([Spoken()] * len(items), None)
-        results = await asyncio.to_thread(self._classify, items, asked.collection, "explain" in wanted, spoken, model)
+        spoken = await self._spoken(items, asked.collection) if "llm" in wanted else [Spoken()] * len(items)
+        results = await asyncio.to_thread(self._classify, items, asked.collection, "explain" in wanted, spoken)
         return Json(ManyClassified(items=results) if asked.items else results[0])
 
     async def mattered(self, request: Request) -> Response:
@@ -159,8 +161,15 @@ class Api:
         labels = self._named(asked.collection)
         for task, label in asked.labels.items():
             labels.check(task, label)
-        found = await asyncio.to_thread(moved, asked.title, asked.text, asked.labels, lambda texts: self.head.compare(texts, asked.collection))
-        return Json(Mattered(mattered=found, head_digest=self.head.digests().get(asked.collection, "")))
+        digest = ""
+
+        def ask(texts: Sequence[str]) -> list[Scores]:
+            nonlocal digest
+            digest, scores = self.head.compared(texts, asked.collection)
+            return scores
+
+        found = await asyncio.to_thread(moved, asked.title, asked.text, asked.labels, ask)
+        return Json(Mattered(mattered=found, head_digest=digest))
 
     def _named(self, collection: str) -> LabelSet:
         """The label set of this name. Raises HTTPException where there is none: who names one wants its labels, and not those of another."""
@@ -169,21 +178,19 @@ class Api:
             raise HTTPException(422, f"collection: there is no label set {collection!r}; there are {', '.join(taxonomy.known())}")
         return labels
 
-    async def _spoken(self, items: list[Asked], collection: str) -> tuple[list[Spoken], ModelStamp | None]:
-        """What the language model says of each text, and which it is; why it says nothing, where it is away."""
+    async def _spoken(self, items: list[Asked], collection: str) -> list[Spoken]:
+        """What the language model says of each text; why it says nothing, where it is away."""
         try:
-            answer = await self.llm.ask(items, collection)
+            return (await self.llm.ask(items, collection)).items
         except TransientError as error:
-            return [Spoken(problem=str(error))] * len(items), None
-        return answer.items, answer.model
+            return [Spoken(problem=str(error))] * len(items)
 
-    def _classify(self, items: list[Asked], collection: str, explain: bool, spoken: list[Spoken], model: ModelStamp | None) -> list[Classified]:
+    def _classify(self, items: list[Asked], collection: str, explain: bool, spoken: list[Spoken]) -> list[Classified]:
         scored = self.head.score([(item.title, item.text) for item in items], collection)
-        return [self._one(item, collection, neural, explain, said, model) for item, neural, said in zip(items, scored, spoken, strict=True)]
+        return [self._one(item, collection, neural, explain, said) for item, neural, said in zip(items, scored, spoken, strict=True)]
 
-    def _one(self, item: Asked, collection: str, neural: Neural, explain: bool, said: Spoken, model: ModelStamp | None) -> Classified:
-        model = model if said.verdict else None
-        verdict = self.decider.text(item.title, item.text, collection, neural, said.verdict, model)
+    def _one(self, item: Asked, collection: str, neural: Neural, explain: bool, said: Spoken) -> Classified:
+        verdict = self.decider.text(item.title, item.text, collection, neural, said.verdict, said.model)
         decision = verdict.decision
         if explain:
             spans = mattered(item.title, item.text, decision, lambda texts: self.head.compare(texts, collection))
@@ -198,7 +205,7 @@ class Api:
             care=shown(decision, labels.tasks, self.help_text),
             collection=labels.collection,
             undecided=[task for task in labels.tasks if task not in decision],
-            model=model,
+            model=said.model,
             llm_problem=said.problem,
         )
 

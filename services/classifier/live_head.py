@@ -106,7 +106,12 @@ class LiveHead:
 
     def compare(self, texts: Sequence[str], collection: str) -> list[Scores]:
         """What the head says of texts as they stand, to compare them with one another. Blocking. Empty like `score`."""
-        return self._ask(texts, collection)[1]
+        return self.compared(texts, collection)[1]
+
+    def compared(self, texts: Sequence[str], collection: str) -> tuple[str, list[Scores]]:
+        """The same with the digest of what said it."""
+        speaker, scores = self._ask(texts, collection)
+        return speaker.digest, scores
 
     def _ask(self, texts: Sequence[str], collection: str) -> tuple[_Speaker, list[Scores]]:
         speaker, speaks_for = _Speaker(), label_set(collection).collection

@@ -14,7 +14,7 @@ NOT_SET = "FEEDLOOP_INFERENCE_URL is not set"
 class LanguageModel:
     """`url` is inference's base address, empty where there is none; `timeout_s` bounds one request. Open it in the running loop, close it at the end."""
 
-    def __init__(self, url: str = "", token: str = "", timeout_s: float = 60.0) -> None:
+    def __init__(self, url: str = "", token: str = "", timeout_s: float = 110.0) -> None:
         self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
         self._session: aiohttp.ClientSession | None = None
 

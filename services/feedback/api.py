@@ -103,11 +103,18 @@ class Api:
         item = self.items.get(request.path_params["id"])
         if item is None:
             raise HTTPException(404, f"no document {request.path_params['id']!r} here")
-        asked = {task: one.label for task, one in item.decision.items() if one.by in ("neural", "fusion") and one.label}
+        labels = label_set(item.collection)  # those it was judged by, which may be of another name
+        asked = {
+            task: one.label
+            for task, one in item.decision.items()
+            if one.by in ("neural", "fusion") and task in labels.tasks and one.label in labels.tasks[task].labels  # it may have been edited since
+        }
         if not asked:
             return Json({"mattered": {}, "head_digest": ""})
         text = {"title": item.title[:MOST_TITLE], "text": item.text[:MOST_TEXT]}
-        return Json(await self.neighbours.call("classifier", "POST", "/api/mattered", json={**text, "collection": item.collection, "labels": asked}))
+        return Json(
+            await self.neighbours.call("classifier", "POST", "/api/mattered", json={**text, "collection": labels.collection, "labels": asked})
+        )
 
     async def give(self, request: Request) -> Response:
         """Take what a person said, check it, and make it an event. Answers once Kafka has it."""

@@ -80,7 +80,8 @@ class Adapters:
     async def activate(self, wanted: ModelPublished) -> ModelActivated:
         """Make the published adapter live, or keep the old one and say why. Raises TransientError where the engine is away: try again later."""
         began = time.monotonic()
-        taught = tuple(sorted({probe.collection for probe in wanted.probes}))
+        # what it was trained on, where that is known: known answers are a few, and may be of one collection alone
+        taught = tuple(sorted({*wanted.taught, *(probe.collection for probe in wanted.probes)}))
         served = self._base if wanted.digest == BASE_DIGEST else Served(name_of(ROLE, wanted.digest), wanted.digest, taught)
         asked = Asked()
         async with self._change:

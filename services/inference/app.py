@@ -47,7 +47,7 @@ def build(settings: Settings) -> Service:
         "inference",
         settings,
         bus,
-        routes=[*Gateway(engine, adapters).routes(), *Labels(enricher, adapters).routes()],
+        routes=[*Gateway(engine, adapters).routes(), *Labels(enricher, handlers.ask, lambda: handlers.settled).routes()],
         checks={"engine": engine.ping},
         background=[handlers.keep_live],
         prepare=engine.open,

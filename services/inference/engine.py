@@ -226,11 +226,17 @@ def _json(text: str) -> Any:
         raise PermanentError(f"the engine answered something that is not JSON: {text[:80]!r}") from error
 
 
+def _alternatives(told: dict[str, Any]) -> list[tuple[str, float]]:
+    """The likeliest tokens in one place; without those that some engines give no number."""
+    return [(a["token"], float(a["logprob"])) for a in told["top_logprobs"] if isinstance(a["logprob"], int | float) and a["logprob"] <= 0]
+
+
 def _read(completion: dict[str, Any]) -> Answer:
     try:
         choice = completion["choices"][0]
         content = (choice.get("logprobs") or {}).get("content") or []
-        steps = [Step(t["token"], [(a["token"], a["logprob"]) for a in t.get("top_logprobs") or [t]]) for t in content]
+        steps = [Step(t["token"], _alternatives(t)) for t in content if t.get("top_logprobs")]
+        steps = steps if len(steps) == len(content) else []  # of the tokens alone nothing can be told: they may be a third of what was likely
         return Answer(choice["message"]["content"] or "", choice["finish_reason"] == "stop", steps)
     except (KeyError, IndexError, TypeError) as error:
         raise PermanentError(f"the engine's answer has not the form of a chat completion: {json.dumps(completion)[:120]}") from error

@@ -141,5 +141,6 @@ async def _all(asked: Sequence[Awaitable[LabelScore]]) -> list[LabelScore]:
 
 
 def _left_out(of: str, part: str, reason: str) -> None:
-    metrics.LEFT_OUT.labels("metadata" if part == "metadata" else "label").inc()
+    if of:  # of a document
+        metrics.LEFT_OUT.labels("metadata" if part == "metadata" else "label").inc()
     log.error("enrichment.left_out", id=of, part=part, reason=reason)

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from services.inference.adapters import ROLE, Adapters
+from services.inference.adapters import ROLE, Adapters, Served
 from services.inference.engine import UnknownModel
 from services.inference.enrich import Enricher
 from shared import metrics
@@ -14,6 +16,7 @@ from shared.guard import Paused
 from shared.logs import logger
 
 log = logger(__name__)
+T = TypeVar("T")
 
 
 class Handlers:
@@ -29,18 +32,28 @@ class Handlers:
     async def on_document_ingested(self, document: DocumentIngested) -> list[DocumentEnriched]:
         await self._settled.wait()  # after a restart: not before the adapter that was live is live again
         began = time.monotonic()
+        enriched = await self.ask(lambda served: self.enricher.enrich(document, served.name, served.digest, served.taught), f"document {document.id}")
+        metrics.ENRICH_SECONDS.observe(time.monotonic() - began)
+        adapter = enriched.model.adapter[:12] if enriched.model else ""
+        log.info("document.enriched", id=document.id, adapter=adapter, labels={t: s.label for t, s in enriched.verdict.items()})
+        return [enriched]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the adapter that was live before the start is live again."""
+        return self._settled.is_set()
+
+    async def ask(self, read: Callable[[Served], Awaitable[T]], what: str = "a text") -> T:
+        """What `read` makes of the live adapter, which stays loaded meanwhile. Raises Paused where it takes longer than a document may."""
         async with self.adapters.lease() as served:
             try:
                 async with asyncio.timeout(self.document_s):
-                    enriched = await self.enricher.enrich(document, served.name, served.digest, served.taught)
+                    return await read(served)
             except TimeoutError as error:
-                raise Paused(f"document {document.id} was not read within {self.document_s:g} s (FEEDLOOP_DOCUMENT_S)") from error
+                raise Paused(f"{what} was not read within {self.document_s:g} s (FEEDLOOP_DOCUMENT_S)") from error
             except UnknownModel:
                 self._changed.set()  # the engine lost the adapter: have it loaded again before the retry
                 raise
-        metrics.ENRICH_SECONDS.observe(time.monotonic() - began)
-        log.info("document.enriched", id=document.id, adapter=served.digest[:12], labels={t: s.label for t, s in enriched.verdict.items()})
-        return [enriched]
 
     def on_model_published(self, event: ModelPublished) -> None:
         if event.role == ROLE:

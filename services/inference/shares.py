@@ -61,16 +61,16 @@ def _led_to(options: list[str], spoken: str, steps: Sequence[Step]) -> dict[str,
 
 
 def among(options: Sequence[str], steps: Sequence[Step]) -> dict[str, float]:
-    """The probability of each option, where the log-probabilities are of all tokens and not only of those that an option goes on with: what leads to none of
-    them is left out, and the rest adds up to 1. Empty where nothing leads to any."""
-    found = _led_to(list(options), "", steps) if steps else {}
+    """The probability of each option by the steps of `spelled`, where the log-probabilities are of all tokens and not only of those that an option goes on
+    with: what leads to none of them is left out, and the rest adds up to 1. Empty where nothing leads to any."""
+    found = _led_to([f'{option}"' for option in options], "", steps) if steps else {}
     whole = sum(found.values())
-    return {option: round(p / whole, 6) for option, p in found.items() if p > 0} if whole > 0 else {}
+    return {option[:-1]: round(p / whole, 6) for option, p in found.items() if p > 0} if whole > 0 else {}
 
 
 def spelled(label: str, steps: Sequence[Step]) -> list[Step]:
-    """Of the tokens of {"label": "sport"} those that spell the label, and the one that ends it, cut to what stands between the quotes. Empty where they can't
-    be told apart: without log-probabilities, or where the label is escaped."""
+    """Of the tokens of {"label": "sport"} those that spell the label and the quote that ends it, cut to that. Empty where they can't be told apart: without
+    log-probabilities, or where the label is escaped."""
     text = "".join(step.token for step in steps)
     key = text.find('"label"')
     begin = text.find(f'"{label}"', key + len('"label"')) + 1 if label and key >= 0 else 0
@@ -87,5 +87,6 @@ def spelled(label: str, steps: Sequence[Step]) -> list[Step]:
 
 
 def _within(token: str) -> str:
-    """A token as far as it stands before a closing quote: "" for one that begins with it."""
-    return token.split('"', 1)[0]
+    """A token as far as a closing quote, which tells that the label ends there."""
+    label, quote, _ = token.partition('"')
+    return label + quote

@@ -217,6 +217,7 @@ class Runs:
             run_id=request.run_id,
             report=report,
             probes=[Probe.model_validate(probe) for probe in judgement["probes"]],
+            taught=[] if request.candidate_uri else sorted({example.collection for example in snapshot.part("train")}),
             previous=incumbent,
             reason=request.reason,
             published_at=self.clock(),

@@ -173,7 +173,7 @@ async def test_swaps_under_load_disguises_and_losses(line: Line, trained: Traine
         spoken = await llm.ask([Asked(text=late.text, title=late.title)], "news")
     finally:
         await llm.close()
-    assert spoken.model == brought.model, "a text that is no document is read by the same adapter"
+    assert spoken.items[0].model == brought.model, "a text that is no document is read by the same adapter"
     assert {task: said.label for task, said in spoken.items[0].verdict.items()} == {task: said.label for task, said in brought.verdict.items()}
 
     async with aiohttp.ClientSession() as session:

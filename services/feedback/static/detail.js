@@ -77,7 +77,7 @@ function verdict(item, name, decision) {
     h("ul", { class: "reasons" }, reasons.map((reason) => h("li", { dir: "auto" }, reason))),
     task?.kind === "ordinal" && scale(task, decision),
     parts.length > 0 && h("table", { class: "parts" }, h("tbody", {}, parts)),
-    (decision.by === "neural" || decision.by === "fusion") && whichWords(item, name),
+    (decision.by === "neural" || decision.by === "fusion") && decision.label && whichWords(item, name),
   ];
   return h("section", { class: "verdict", testid: `verdict-${name}` },
     h("header", {}, h("h3", {}, name), openChip(item, name),

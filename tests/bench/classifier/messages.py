@@ -67,7 +67,11 @@ def messages(share_of: float = 1.0, folder: Path = TEXTS) -> list[Message]:
     """All of them, the statements first; of a smaller share every so many of each file. Raises ValueError where a file is missing."""
     found = [Message(text, {"emotion": emotion, "risk": risk}, "statement", "statements", text) for text, (emotion, risk) in STATEMENTS.items()]
     step = max(1, round(1 / min(1.0, share_of)))
-    for pattern, group in (*((f"paraphrases_{name}.jsonl", text) for name, text in PARAPHRASES.items()), ("hard_*.jsonl", "hard"), ("fresh_*.jsonl", "fresh")):
+    for pattern, group in (
+        *((f"paraphrases_{name}.jsonl", text) for name, text in PARAPHRASES.items()),
+        ("hard_*.jsonl", "hard"),
+        ("fresh_*.jsonl", "fresh"),
+    ):
         paths = sorted(folder.glob(pattern))
         if not paths:
             raise ValueError(f"no {pattern} in {folder}")

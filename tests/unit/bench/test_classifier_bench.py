@@ -144,7 +144,12 @@ class Fixed:
 
 def test_each_way_has_the_parts_that_its_name_says_and_danger_is_seen_by_the_rule() -> None:
     found = messages.messages(0.02)
-    assert [one.group for one in found[:5]] == ["statements"] * 5 and {one.group for one in found} == {"statements", "hard", "fresh", *messages.STATEMENTS}
+    assert [one.group for one in found[:5]] == ["statements"] * 5 and {one.group for one in found} == {
+        "statements",
+        "hard",
+        "fresh",
+        *messages.STATEMENTS,
+    }
     certain = {task: LabelScore(label=label, probability=1.0) for task, label in (("emotion", "positive"), ("risk", "none"))}
     made = {way.name: way for way in messages.ways(found, screen.Remembered(Fixed()), None, [certain] * len(found), lambda line: None)}
     assert next(iter(made)) == "every part on" and len(made) == 7

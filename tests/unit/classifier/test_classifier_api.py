@@ -123,8 +123,8 @@ class Model(LanguageModel):
         self.asked.append((len(items), collection))
         if isinstance(self.verdict, TransientError):
             raise self.verdict
-        spoken = [Spoken(verdict=self.verdict), *[Spoken(problem="not one sound answer")] * (len(items) - 1)]
-        return LabelsSpoken(items=spoken, model=ModelStamp(base="model-1", adapter="c0ffee", weights=11_000_000))
+        model = ModelStamp(base="model-1", adapter="c0ffee", weights=11_000_000)
+        return LabelsSpoken(items=[Spoken(verdict=self.verdict, model=model), *[Spoken(problem="not one sound answer")] * (len(items) - 1)])
 
 
 async def test_the_language_model_is_asked_where_that_is_wished(api: Starlette, client: httpx.AsyncClient) -> None:
@@ -156,6 +156,9 @@ async def test_the_words_that_moved_the_head_towards_a_verdict_of_before(client:
     )
     other = {"labels": {"category": explained["decision"]["category"]["label"]}}
     assert (await client.post("/api/mattered", json=asked | other)).json()["mattered"]["category"] == explained["decision"]["category"]["mattered"]
+    by_name = {"text": "What a lovely evening", "collection": "wellbeing", "labels": {"sentiment": "positive"}}  # no head answers for it here
+    verdict = (await client.post("/api/classify", json={key: by_name[key] for key in ("text", "collection")})).json()
+    assert (await client.post("/api/mattered", json=by_name)).json()["head_digest"] == verdict["head_digest"] != ""
     for wrong, why in (({"category": "gossip"}, "gossip"), ({"mood": "good"}, "mood"), ({}, "labels")):
         refused = await client.post("/api/mattered", json={"text": text, "labels": wrong})
         assert refused.status_code == 422 and why in refused.json()["error"]

@@ -79,7 +79,7 @@ class FakeEngine:
             text = wish if wish in options else options[0]
             half = len(text) // 2
             tokens = [(text[:half], -0.1), (text[half:], -0.2), ("<|end|>", -9.0)]
-            logprobs = {"content": [{"token": token, "logprob": value} for token, value in tokens]}
+            logprobs = {"content": [{"token": t, "logprob": p, "top_logprobs": [{"token": t, "logprob": p}]} for t, p in tokens]}
         elif schema := body.get("response_format"):
             properties = schema["json_schema"]["schema"]["properties"]
             text = json.dumps({name: self._first(shape) for name, shape in properties.items()})

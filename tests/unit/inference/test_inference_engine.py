@@ -99,6 +99,10 @@ async def test_an_engine_without_choice_is_asked_by_schema(server, fake):
         fake.hook = replying('{"label": "sport"}', content)
         score = await engine.choose("base", ASK, ["world", "sport"])
         assert (score.label, score.probabilities) == ("sport", {"world": 0.25, "sport": 0.75})
+        fake.hook = replying('{"label": "sport"}', [{"token": one.token, "logprob": -0.9} for one in SPELLED])
+        assert (await engine.choose("base", ASK, ["world", "sport"])).probability == 0.75, "of the tokens alone nothing can be told"
+        fake.hook = replying('{"label": "sport"}', [{**one, "top_logprobs": [{"token": "x", "logprob": None}]} for one in content])
+        assert (await engine.choose("base", ASK, ["world", "sport"])).probability == 0.75
         fake.hook = replying('["sport"]', None)
         with pytest.raises(PermanentError, match="none of world, sport"):
             await engine.choose("base", ASK, ["world", "sport"])
@@ -122,6 +126,10 @@ def test_of_all_tokens_those_count_that_lead_to_an_option(steps: list[Step]) -> 
 def test_a_label_that_begins_as_another_does_is_told_by_its_end() -> None:
     steps = spoken('{"label":"', "art", ('"}', {'"}': 0.9, "ful": 0.1}))
     assert among(["art", "artful"], spelled("art", steps)) == {"art": 0.9, "artful": 0.1}
+    at_once = spoken('{"label":"', ('art"}', {'art"}': 0.9, 'artful"}': 0.1}))
+    assert among(["art", "artful"], spelled("art", at_once)) == {"art": 0.9, "artful": 0.1}
+    astray = spoken('{"label":"', "art", ('"}', {'"}': 0.6, "ist": 0.2, "ful": 0.2}))
+    assert among(["art", "artful"], spelled("art", astray)) == {"art": 0.75, "artful": 0.25}, "what leads to no option counts for none"
 
 
 def test_what_cannot_be_told_is_not_made_up() -> None:

@@ -11,10 +11,12 @@ from aiohttp import web
 
 from services.classifier.llm import LanguageModel
 from services.inference.adapters import Adapters, Served
+from services.inference.handlers import Handlers
 from services.inference.labels import Labels
 from services.inference.settings import Settings
 from shared.asked import MOST_ASKED, Asked
 from shared.errors import TransientError
+from shared.prompts import label_messages
 from shared.service import Service
 from shared.taxonomy import label_set
 
@@ -31,8 +33,16 @@ def adapters(engine, enricher) -> Adapters:
 
 
 @pytest.fixture
-async def served(engine, enricher, adapters) -> AsyncIterator[str]:
-    service = Service("inference", Settings(), Bus(), routes=Labels(enricher, adapters).routes())  # type: ignore[arg-type]
+def handlers(enricher, adapters) -> Handlers:
+    made = Handlers(enricher, adapters, Bus(), document_s=3.0)  # type: ignore[arg-type]
+    made._settled.set()
+    return made
+
+
+@pytest.fixture
+async def served(enricher, handlers) -> AsyncIterator[str]:
+    routes = Labels(enricher, handlers.ask, lambda: handlers.settled).routes()
+    service = Service("inference", Settings(token="secret"), Bus(), routes=routes)  # type: ignore[arg-type]
     server = uvicorn.Server(uvicorn.Config(service.app, port=0, lifespan="off", log_level="warning"))
     running = asyncio.create_task(server.serve())
     while not server.started:
@@ -44,7 +54,7 @@ async def served(engine, enricher, adapters) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def llm(served: str) -> AsyncIterator[LanguageModel]:
-    made = LanguageModel(served)
+    made = LanguageModel(served, "secret")
     await made.open()
     yield made
     await made.close()
@@ -55,12 +65,44 @@ async def test_each_text_is_asked_of_each_task_and_the_answer_names_who_spoke(ll
     fake.answers["adapter-abc"] = "sport"
     adapters.live = Served("adapter-abc", "abcdef", ["news"])
     answer = await llm.ask([Asked(text="A late goal.", title="Cup"), Asked(text="Rates stay.")], "news")
-    assert (answer.model.adapter, answer.model.name, answer.model.base, answer.model.taught) == ("abcdef", "adapter-abc", "tiny-base", ["news"])
+    for spoken in answer.items:
+        assert (spoken.model.adapter, spoken.model.name, spoken.model.base, spoken.model.taught) == ("abcdef", "adapter-abc", "tiny-base", ["news"])
     tasks = {task.name for task in label_set("news").asked_of("llm")}
     assert [set(one.verdict) for one in answer.items] == [tasks, tasks] and {one.problem for one in answer.items} == {""}
     assert answer.items[0].verdict["category"].label == "sport" and answer.items[0].verdict["category"].probability < 1
     assert {asked["model"] for asked in fake.asked} == {"adapter-abc"} and len(fake.asked) == 2 * len(tasks)
-    assert any("Cup" in message["content"] for message in fake.asked[0]["messages"] + fake.asked[-1]["messages"])
+    asked = [body["messages"] for body in fake.asked]
+    for task in label_set("news").asked_of("llm"):
+        assert label_messages(task, "Cup", "A late goal.") in asked
+        assert label_messages(task, "Rates stay.", "Rates stay.") in asked, (
+            "a text without a title is asked under its first sentence, as a document is"
+        )
+
+
+async def test_nothing_is_read_before_the_live_adapter_is_back_nor_for_ever(llm, handlers, fake) -> None:
+    handlers._settled.clear()
+    with pytest.raises(TransientError, match=r"503.*not loaded yet"):
+        await llm.ask([Asked(text="A late goal.")], "news")
+    handlers._settled.set()
+
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    fake.hook = silent
+    with pytest.raises(TransientError, match=r"503.*a text was not read within 3 s"):
+        await llm.ask([Asked(text="A late goal.")], "news")
+    assert not any(handlers.adapters._in_flight.values()), "the adapter is free again"
+
+
+async def test_it_asks_for_the_token(served: str) -> None:
+    stranger = LanguageModel(served)
+    await stranger.open()
+    try:
+        with pytest.raises(TransientError, match="401"):
+            await stranger.ask([Asked(text="a")], "news")
+    finally:
+        await stranger.close()
 
 
 async def test_a_text_that_gets_no_sound_answer_says_so_and_the_others_are_answered(llm, fake) -> None:

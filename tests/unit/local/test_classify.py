@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from deploy.local.classify import AT_ONCE, MOST_CHARS, classify
+from deploy.local.classify import ASKED_AT_ONCE, AT_ONCE, MOST_CHARS, classify
 from deploy.local.errors import LocalError
 from deploy.local.texts import LONGEST, Given, form_of, texts_of
 
@@ -137,7 +137,11 @@ async def test_the_language_model_is_asked_by_name(classifier, capsys: pytest.Ca
     await classify([Given("a"), Given("busy")], "news", "default", as_json=False, explain=True, llm=True)
     said = capsys.readouterr().out
     assert classifier[0][0] == "explain=1&llm=1" and "the language model did not answer: the engine is busy" in said
-    assert "urgency      no part speaks of it, and the language model was not asked (--llm)" in said, "where the answer names no model and no problem"
+    assert "urgency      no part speaks of it\n" in said and "was not asked" not in said
+    await classify([Given("a")] * (ASKED_AT_ONCE + 1), "news", "default", as_json=False, explain=False)
+    assert "urgency      no part speaks of it, and the language model was not asked (--llm)" in capsys.readouterr().out
+    await classify([Given("a")] * (ASKED_AT_ONCE + 1), "news", "default", as_json=True, explain=False, llm=True)
+    assert [len(body["items"]) for _, body in classifier[-2:]] == [ASKED_AT_ONCE, 1]
 
 
 async def test_care_stands_with_its_text_and_help_once_at_the_end(classifier, capsys: pytest.CaptureFixture[str]) -> None:

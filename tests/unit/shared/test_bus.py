@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError, TopicAuthorizationFailedError
 
 from shared.bus import Bus
 from shared.envelope import MAX_BODY, envelope, header, new_trace, parse
@@ -13,7 +14,7 @@ from shared.errors import PermanentError, TransientError
 from shared.events import SourcePolled, TrainingFinished, TrainingProgressed
 from shared.guard import Retry
 from shared.topics import dead_letters
-from tests.loop.memory_kafka import MemoryKafka, use
+from tests.loop.memory_kafka import MemoryKafka, _Asker, use
 from tests.unit.shared.made import NOON, polled
 
 TOPIC = "sources.polled.v1"
@@ -179,6 +180,33 @@ async def test_a_view_is_caught_up_only_when_its_records_have_been_applied(kafka
     await reader.caught_up()
     assert len(seen) == 20
     await reader.stop()
+
+
+async def test_catching_up_outlasts_a_broker_that_is_away_and_no_other_trouble(kafka: MemoryKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.bus.asyncio.sleep", _no_time(asyncio.sleep))
+    trouble: list[KafkaError] = [KafkaConnectionError("no broker"), RequestTimedOutError("slow")]
+
+    class Asker(_Asker):
+        async def start(self) -> None:
+            if trouble:
+                raise trouble.pop()
+
+    monkeypatch.setattr("shared.bus.AIOKafkaConsumer", lambda **_: Asker(kafka))
+    bus = Bus("memory", "reader")
+    seen: list[str] = []
+    bus.project(SourcePolled, lambda event: seen.append(event.source.id))
+    await bus.publish(polled(source={"id": "a", "kind": "feed"}))
+    await bus.start()
+    await bus.caught_up()
+    assert (seen, trouble) == (["a"], [])
+    trouble.append(TopicAuthorizationFailedError("not yours"))
+    other = Bus("memory", "other")
+    other.project(SourcePolled, lambda event: None)
+    await other.start()
+    with pytest.raises(TopicAuthorizationFailedError):
+        await other.caught_up()
+    await bus.stop()
+    await other.stop()
 
 
 async def test_a_view_passes_over_what_is_foreign_and_waits_for_what_is_away(kafka: MemoryKafka, monkeypatch: pytest.MonkeyPatch) -> None:

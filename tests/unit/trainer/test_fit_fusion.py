@@ -194,7 +194,9 @@ def test_from_rows_to_a_file_that_the_classifier_takes(desk: Path, capsys: pytes
     fusions = Fusions(out.parent)
     assert fusions.problem == ""
     file = fusions.of("desk")
-    assert file and file.learned_with == {"neural": "abc"} and fusions.digests() == {"desk": file.digest}
+    assert file and file.learned_with == {"neural": "abc"} and fusions.digests() == {"desk": file.digest} and not file.until_taught
+    run(arguments([*given, "--until-taught"]))
+    assert fusions.refresh() and (kept := fusions.of("desk")) and kept.until_taught and kept.tasks == file.tasks
     assert file.tasks["rank"].parts == ["llm"] and file.tasks["tags"].parts == ["neural"]
     assert set(file.tasks["mood"].scores) == {"llm", "neural", "llm+neural"}
     with_test = run(arguments([*given, "--test", str(rows(desk / "other.jsonl", 100))]))
