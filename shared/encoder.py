@@ -7,11 +7,14 @@ the second one, so that its texts are read once and not twice.
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shared.errors import ConfigError
 from shared.onnx import session
@@ -24,6 +27,7 @@ MAX_TOKENS = 256  # word pieces: what the encoder was trained for; the rest of a
 SORTED = 4096  # texts put in order of length at a time
 MOST_TOKENS = 512  # in one batch, filling included: what the layers hold between them stays in the cache. At 8192 three times as slow a token
 EMBEDDING, LAYERS, TOKENIZER = "embedding.onnx", "layers.onnx", "tokenizer.json"
+T = TypeVar("T")
 _FILES = (EMBEDDING, LAYERS, TOKENIZER, "manifest.json")
 
 
@@ -62,7 +66,8 @@ class Vectors(Protocol):
 
 
 class Encoder:
-    """`folder` is what services.trainer.runs.export_encoder wrote; `threads` bounds the cores of one call. Safe to share between threads.
+    """`folder` is what services.trainer.runs.export_encoder wrote; `threads` bounds the cores of one call, which reads so many batches side by side: a batch
+    alone is too small to be shared out. Safe to share between threads.
 
     The scales of the int8 graph are fixed, so a text has the same vector, bit for bit, whatever texts are read beside it.
     """
@@ -87,8 +92,8 @@ class Encoder:
         import numpy as np
 
         result = np.zeros((len(texts), DIMS), dtype=np.float32)
-        for read in self.read(texts, batch):
-            result[read.places] = read.pooled
+        for places, pooled in side_by_side(self.read(texts, batch), lambda read: (read.places, read.pooled), self.threads):
+            result[places] = pooled
         return result
 
     def read(self, texts: Sequence[str], batch: int = 32) -> Iterator[Read]:
@@ -118,7 +123,7 @@ class Encoder:
         from tokenizers import Tokenizer
 
         try:
-            embedding, layers = (session(str(self.folder / name), self.threads, log_level=3) for name in (EMBEDDING, LAYERS))
+            embedding, layers = (session(str(self.folder / name), log_level=3) for name in (EMBEDDING, LAYERS))
             tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER))
         except Exception as error:  # both raise bare classes of their own; whatever it is, the files are of no use
             raise ConfigError(f"the sentence encoder at {self.folder} can't be read: `make setup` exports it again") from error
@@ -142,6 +147,23 @@ class Encoder:
             path = self.folder / name
             if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise ConfigError(f"the sentence encoder at {self.folder} is damaged ({name}): `make setup` exports it again")
+
+
+def side_by_side(reads: Iterable[Read], work: Callable[[Read], T], threads: int) -> Iterator[T]:
+    """What `work` makes of each batch, in their order, on so many threads; a batch alone, or one thread, on the caller's own."""
+    left = iter(reads)
+    first = list(islice(left, 1 if threads == 1 else 2))
+    if len(first) < 2:
+        yield from map(work, chain(first, left))
+        return
+    with ThreadPoolExecutor(threads, "encoder") as pool:
+        waiting = deque[Future[T]]()
+        for read in chain(first, left):
+            waiting.append(pool.submit(work, read))
+            if len(waiting) > threads:  # so that few batches are held at a time
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _through(layers: Any, embedded: "np.ndarray", mask: "np.ndarray") -> "np.ndarray":

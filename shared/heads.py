@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.encoder import Read, Vectors
+from shared.encoder import Read, Vectors, side_by_side
 
 GRAPH, CARD = "head.onnx", "head.json"
 MOST_BYTES = 64 * 1024 * 1024  # of the graph
@@ -61,9 +61,12 @@ def run(session: Any, reads: str, tasks: Iterable[str], read: Read) -> list[Any]
 def scores_of(encoder: Vectors, texts: Sequence[str], *voices: Says, batch: int = 32) -> list[Scores]:
     """For each text what the voices say, heads or the labels' names. Each text is read once. Blocking. Raises what they raise."""
     found: list[Scores] = [{} for _ in texts]
-    for read in encoder.read(texts, batch) if voices else ():
-        for voice in voices:
-            for task, labels, chances in voice(read):
-                for place, row in zip(read.places, chances.tolist(), strict=True):
-                    found[place][task] = {label: round(p, 6) for label, p in zip(labels, row, strict=True)}
+
+    def hear(read: Read) -> tuple[list[int], list[tuple[str, Sequence[str], Any]]]:
+        return read.places, [said for voice in voices for said in voice(read)]
+
+    for places, told in side_by_side(encoder.read(texts, batch) if voices else (), hear, getattr(encoder, "threads", 1)):
+        for task, labels, chances in told:
+            for place, row in zip(places, chances.tolist(), strict=True):
+                found[place][task] = {label: round(p, 6) for label, p in zip(labels, row, strict=True)}
     return found

@@ -32,7 +32,6 @@ def build(settings: Settings) -> Service:
         registry,
         f"classifier-{settings.replica}",
         utc_now,
-        settings.encoder_threads,
     )
     book = RuleBook(settings.rules, label_set, drop_safety_rules=settings.drop_safety_rules)
     desk = RuleDesk(book, store, bus, utc_now)

@@ -54,9 +54,9 @@ class Head:
         self.card, self.digest, self._session = card, digest, session
 
     @classmethod
-    def load(cls, folder: Path, digest: str = "", threads: int = 1) -> "Head":
-        """Read a head's folder and try the graph on made-up vectors; without `digest` it is the SHA-256 of the files. `threads` bounds the cores of one
-        call. Raises PermanentError naming what is wrong."""
+    def load(cls, folder: Path, digest: str = "") -> "Head":
+        """Read a head's folder and try the graph on made-up vectors; without `digest` it is the SHA-256 of the files. Raises PermanentError naming what
+        is wrong."""
         try:
             text = (folder / CARD).read_bytes()
             card = _card(text)
@@ -66,7 +66,7 @@ class Head:
         except OSError as error:
             raise PermanentError(f"no head in {folder.name}: {error.strerror}: {Path(str(error.filename)).name}") from error
         try:
-            graph = session(data, threads)
+            graph = session(data)
         except Exception as error:  # onnxruntime raises classes of its own
             raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
         head = cls(card, graph, digest or hashlib.sha256(text + data).hexdigest())

@@ -50,8 +50,8 @@ class LiveHead:
     Without an encoder or a head, or where one fails on a text, the service decides by the other parts; `problem` says so.
     """
 
-    def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock, threads: int = 1) -> None:
-        self.encoder, self.registry, self.replica, self.clock, self.threads = encoder, registry, replica, clock, threads
+    def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock) -> None:
+        self.encoder, self.registry, self.replica, self.clock = encoder, registry, replica, clock
         self._shipped = shipped
         self.heads: dict[str, Head] = {}  # by collection; replaced as a whole, for other threads read it
         self._problems: dict[str, str] = {}
@@ -80,7 +80,7 @@ class LiveHead:
                 self._miss(graph.parent.name, f"the head in {graph.parent.name} is not used: it has no {CARD}")
         for name, folder in found.items():
             try:
-                head = Head.load(folder, threads=self.threads)
+                head = Head.load(folder)
                 self._check(head)
                 head.scores(self.encoder, ["ready"])
                 self.heads = {**self.heads, head.card.collection: head}
@@ -181,7 +181,7 @@ class LiveHead:
     def _fetch(self, wanted: ModelPublished, collection: str) -> Head | None:
         if wanted.digest == BASE_DIGEST:
             return self._base(collection)
-        head = Head.load(self.registry.fetch(wanted.role, wanted.digest), wanted.digest, self.threads)
+        head = Head.load(self.registry.fetch(wanted.role, wanted.digest), wanted.digest)
         if head.card.collection != collection:
             raise PermanentError(f"it was published as {wanted.role} and speaks for the collection {head.card.collection!r}")
         self._check(head)
@@ -192,7 +192,7 @@ class LiveHead:
     def _base(self, collection: str) -> Head | None:
         """The head that ships; None for a label set that comes without one: there the encoder speaks by the labels' names again."""
         for folder in heads_in(self._shipped).values():
-            head = Head.load(folder, threads=self.threads)
+            head = Head.load(folder)
             if head.card.collection == collection:
                 try:
                     self._check(head)

@@ -17,7 +17,9 @@ class Settings(CareSettings):
     head: Path = Field(
         default=Path("deploy/model/heads"), description="the heads to begin with, a folder each, or one; published ones take their place"
     )
-    encoder_threads: int = Field(default=1, ge=1, le=64, description="cores that one call of the encoder or of a head may use")
+    encoder_threads: int = Field(
+        default=1, ge=1, le=64, description="batches that one call of the encoder or of a head reads side by side, a core each"
+    )
     fusion: Path = Field(
         default=Path("deploy/model/fusion"), description="folder of the learned weights, <collection>.json; read again when one changes"
     )

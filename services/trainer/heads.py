@@ -103,10 +103,10 @@ def shipped(folder: Path, collection: str) -> Path | None:
 class Head:
     """A head that can be asked. Raises PermanentError, naming what is wrong, where the graph is none or does not do what the card says."""
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path) -> None:
         self.card, data = read_card(folder), _bytes(folder / GRAPH)
         try:
-            self._session = session(data, threads)
+            self._session = session(data)
         except Exception as error:  # onnxruntime raises classes of its own
             raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
 

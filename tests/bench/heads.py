@@ -123,7 +123,7 @@ def racers(threads: int) -> dict[str, Callable[[Sequence[str]], Any]]:
     logging.disable_progress_bar()
     torch.set_num_threads(threads)
     original = SentenceTransformer(str(source_folder()), device="cpu")
-    encoder, head = Encoder(ROOT / "build" / "encoder", threads), Head.load(ROOT / "deploy" / "model" / "heads" / "news", threads=threads)
+    encoder, head = Encoder(ROOT / "build" / "encoder", threads), Head.load(ROOT / "deploy" / "model" / "heads" / "news")
     linear = torch.nn.Linear(384, sum(len(labels) for labels in head.card.tasks.values()))
 
     def in_torch(texts: Sequence[str]) -> Any:

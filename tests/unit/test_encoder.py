@@ -1,12 +1,14 @@
 """The sentence encoder: meaning, order, length, and one clear line where its files are missing or damaged."""
 
 import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shared.encoder import DIMS, MOST_TOKENS, Encoder, _portions
+from shared.encoder import DIMS, MOST_TOKENS, Encoder, Read, _portions, side_by_side
 from shared.errors import ConfigError
 
 FOLDER = Path("build/encoder")
@@ -60,6 +62,42 @@ def test_tokens_are_told_apart_from_what_fills_the_batch_up(encoder: Encoder) ->
         places += read.places
     assert sorted(places) == [0, 1, 2, 3] and places[0] == 2 and places[-1] == 1, "the shortest first"
     assert len(encoder.digest) == 64
+
+
+@exported
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_read_side_by_side_are_those_read_in_turn(encoder: Encoder, threads: int) -> None:
+    texts = [f"Item {n} of the day. " * (n % 9 + 1) for n in range(150)]
+    other = Encoder(encoder.folder, threads)
+    assert np.array_equal(other.encode(texts), encoder.encode(texts)), "bit for bit"
+    spent: list[int] = []
+
+    def work(read: Read) -> int:
+        spent.append(threading.get_ident())
+        return read.places[0]
+
+    told = list(side_by_side(encoder.read(texts), work, threads))
+    assert told == [read.places[0] for read in encoder.read(texts)], "in their order"
+    assert (threading.get_ident() in spent) == (threads == 1)
+    assert list(side_by_side(encoder.read(["one batch alone"]), work, threads)) == [0] and spent[-1] == threading.get_ident()
+    assert list(side_by_side([], work, threads)) == []
+
+
+@exported
+def test_what_fails_in_one_batch_is_raised_and_few_batches_are_held(encoder: Encoder) -> None:
+    begun: list[int] = []
+
+    def reads() -> Iterator[Read]:
+        for n, read in enumerate(encoder.read([f"word {n} " * 60 for n in range(40)])):
+            begun.append(n)
+            yield read
+
+    def work(read: Read) -> None:
+        raise ValueError("damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        list(side_by_side(reads(), work, 2))
+    assert len(begun) <= 4, "not all texts are read before the first is answered"
 
 
 def test_batches_hold_few_tokens_whatever_the_texts() -> None:

@@ -22,15 +22,15 @@ from shared.heads import AGREE, Scores, head_text, scores_of
 from shared.taxonomy import NOTHING, LabelSet, label_set, use
 
 
-def judgement(snapshot: Snapshot, candidate: Path, incumbent: Path | None, encoder: Encoder, threads: int = 1) -> dict[str, Any]:
+def judgement(snapshot: Snapshot, candidate: Path, incumbent: Path | None, encoder: Encoder) -> dict[str, Any]:
     """What gate.judge_head and the registry need. A candidate that does not fit is a failed check, and then no more is asked."""
     found: dict[str, Any] = {"head": str(candidate), "base": encoder.digest, "checks": [], "held_out": [], "figures": {}, "live": {}, "probes": []}
     try:
-        offered = Head(candidate, threads)
+        offered = Head(candidate)
         probes, labels = offered.card.probes, label_set(offered.card.collection)
         offered.fits(encoder.digest, labels)
         known = ask(offered, encoder, [head_text(probe.title, probe.text) for probe in probes])
-        live, told = _live(incumbent, encoder, labels, threads)
+        live, told = _live(incumbent, encoder, labels)
         examples = _examples(snapshot, [offered, *live])
         texts = [head_text(one.title, one.text) for one in examples]
         said = ask(offered, encoder, texts)
@@ -66,12 +66,12 @@ def judgement(snapshot: Snapshot, candidate: Path, incumbent: Path | None, encod
     return found
 
 
-def _live(folder: Path | None, encoder: Encoder, labels: LabelSet, threads: int) -> tuple[list[Head], str]:
+def _live(folder: Path | None, encoder: Encoder, labels: LabelSet) -> tuple[list[Head], str]:
     """The head in use, where there is one that can be asked; and in words which."""
     if folder is None:
         return [], "there is no head of this collection yet"
     try:
-        head = Head(folder, threads)
+        head = Head(folder)
         head.fits(encoder.digest, labels)
     except PermanentError as error:
         return [], f"the one in use can't be asked: {error}"
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     encoder = Encoder(args.encoder, args.threads)
     encoder.load()
     say("judging")
-    found = judgement(snapshot, args.candidate, args.incumbent, encoder, args.threads)
+    found = judgement(snapshot, args.candidate, args.incumbent, encoder)
     (args.out / "judgement.json").write_text(json.dumps(found, ensure_ascii=False, indent=1))
 
 

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     taught = snapshot.part("train")
     train(taught, label_set(collection_of(snapshot.role)), encoder, args.out / "head")
     say("judging")
-    found = judgement(snapshot, args.out / "head", args.incumbent, encoder, THREADS)
+    found = judgement(snapshot, args.out / "head", args.incumbent, encoder)
     (args.out / "judgement.json").write_text(json.dumps(found | {"training_examples": len(taught)}, ensure_ascii=False, indent=1))
 
 

@@ -16,7 +16,7 @@ from services.trainer.runs.heads.examples import Example as Labelled
 from services.trainer.runs.heads.examples import targets
 from services.trainer.runs.heads.vectors import Store
 from services.trainer.runs.pool_fit import Example, fit
-from shared.encoder import Encoder
+from shared.encoder import Encoder, side_by_side
 from shared.heads import head_text
 from shared.pooling import TaskFusion, chosen, hand_set, median, pool
 from shared.taxonomy import LabelSet, Task
@@ -72,7 +72,7 @@ def heads(split: Split, kinds: Sequence[str], stores: Sequence[Mapping[str, Stor
         network = training.once(kind, train, target, np.arange(len(target)))
         folder = out / f"{split.name}-{kind}"
         export.write(folder, network, {"collection": "bench", "kind": kind, "encoder": reader.encoder.digest})
-        live = Head.load(folder, threads=reader.encoder.threads)
+        live = Head.load(folder)
         says = [network.probabilities(store, np.arange(len(store)))[split.task.name] for store in (held, test)]
         on_held, on_test = (columns(chances, taught, split.labels) for chances in says)
         made.append(Made(kind, on_held, on_test, live))
@@ -81,9 +81,9 @@ def heads(split: Split, kinds: Sequence[str], stores: Sequence[Mapping[str, Stor
 
 def ask(made: Sequence[Made], reader: Reader, texts: Sequence[str], batch: int) -> None:
     """Have heads answer texts, for timing: each batch is read once for all of them."""
-    for read in reader.encoder.read([head_text("", text) for text in texts], batch):
-        for head in made:
-            head.live.answers(read)
+    reads = reader.encoder.read([head_text("", text) for text in texts], batch)
+    for _ in side_by_side(reads, lambda read: [head.live.answers(read) for head in made], reader.encoder.threads):
+        pass
 
 
 def columns(chances: Floats, taught: Sequence[str], labels: Sequence[str]) -> Floats:

@@ -52,7 +52,7 @@ async def ask(rows: Sequence[dict[str, Any]], collection: str, model: Path) -> l
 
 def by_head(path: Path, collection: str, threads: int) -> list[dict[str, Any]]:
     """A row for each labelled text of the file and task of the head that ships for the collection, with what that says."""
-    head = Head.load(HEADS / collection, threads=threads)
+    head = Head.load(HEADS / collection)
     given = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     texts = [head_text(one.get("title", ""), one["text"]) for one in given]
     rows = []

@@ -122,7 +122,7 @@ def danger(decisions: Mapping[str, Decision]) -> float:
 def heads_of(encoder: Encoder, folder: Path) -> Iterator[tuple[LiveHead, str]]:
     """The heads of a folder as the service holds them, and what it says is wrong with them; empty where nothing is."""
     with tempfile.TemporaryDirectory() as store:
-        head = LiveHead(encoder, folder, Registry(ObjectStore(store), Path(store) / "cache"), "bench", utc_now, encoder.threads)
+        head = LiveHead(encoder, folder, Registry(ObjectStore(store), Path(store) / "cache"), "bench", utc_now)
         head.start()
         yield head, head.problem
 
