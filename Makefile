@@ -51,7 +51,7 @@ bench-ingest: setup ## reading beside feedparser and email alone, a large mbox, 
 bench-model: setup ## how good the bundled model is, through the real engine, into docs/model.md (10 minutes)
 	@$(PY) -m tests.bench.model
 
-bench-classifier: setup ## how good the verdicts are, on sets of others, hand-written messages and noise, into docs/classifier.md (15 minutes)
+bench-classifier: setup ## how good the verdicts are, on sets of others, hand-written messages and noise, into docs/classifier.md (30 minutes)
 	@$(PY) -m tests.bench.classifier --size 0.5 --llm --tuned tweeteval_emotion,dreaddit,ag_news,mr_sentiment
 
 bench-learning: setup ## how many corrections teach the model a new convention, into docs/model.md and docs/learning-curve.png (an hour)

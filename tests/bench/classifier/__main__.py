@@ -1,8 +1,8 @@
 """Measure the classifier's verdicts, and write the figures to docs/classifier.md: `make bench-classifier`.
 
-    python -m tests.bench.classifier [--size 0.25] [--only sets,messages,robustness] [--sets ag_news,dreaddit] [--llm] [--adapter 200] [--keep-page]
+    python -m tests.bench.classifier [--size 0.25] [--only sets,messages,robustness] [--sets ag_news,dreaddit] [--llm] [--adapter 200] [--keep-page | --update-page]
 
-A quarter of an hour on two idle cores at size 1 without --llm, or at size 0.25 with it, as `make` has it. --llm starts the engine and asks the bundled
+Half an hour on two idle cores at size 0.5 with --llm and a fine-tuned encoder for four sets, as `make` has it. --llm starts the engine and asks the bundled
 model too; --adapter N teaches it N corrections of each set by the trainer's own program first, minutes a set. Without the data folder the hand-written
 messages and the noise are measured alone, and docs/classifier.md stays as it is. What was missed is listed in build/bench/classifier-misses.jsonl.
 """
@@ -34,7 +34,7 @@ from tests.bench.classifier.llm import Asker
 from tests.bench.classifier.run import BUILD, MISSES, ROOT, WORK, Bench
 from tests.bench.model.engine import running
 from tests.bench.model.tables import as_json, markdown
-from tests.bench.page import write_between
+from tests.bench.page import read_between, with_newer, write_between
 
 DOCS = ROOT / "docs"
 PAGE, OUT = DOCS / "classifier.md", BUILD / "classifier.json"
@@ -85,6 +85,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="a model's folder, in place of the bundled one")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--keep-vectors", action="store_true", help="keep what the encoder read in build/bench/classifier, for the next time (GBs)")
+    parser.add_argument(
+        "--update-page", action="store_true", help="with --only: put these parts in the place of the older ones on the page, and say so"
+    )
     parser.add_argument("--keep-page", action="store_true", help="leave docs/ as it is; the plots go to build/bench")
     args = parser.parse_args(argv)
     args.only, args.heads = args.only.split(","), args.heads.split(",")
@@ -133,8 +136,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     head = heading(bench, args, seconds)
     whole = bool(bench.found) and not args.sets and set(args.only) == set(PARTS) and args.size >= LEAST_SIZE and args.model == BUNDLED_MODEL
     writes = whole and not args.keep_page
+    updates = args.update_page and not writes and args.model == BUNDLED_MODEL
     BUILD.mkdir(parents=True, exist_ok=True)
-    bench.plots(DOCS if writes else WORK)
+    bench.plots(DOCS if writes or updates else WORK)
     OUT.write_text(
         json.dumps({"about": head, "size": args.size, "seconds": round(seconds), "sections": as_json(bench.sections)}, indent=1, ensure_ascii=False)
     )
@@ -142,6 +146,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if writes:
         write_between(PAGE, MARKS, markdown(head, bench.sections))
         console.print(f"Written into {PAGE.relative_to(ROOT)}, with its plots.")
+    elif updates:
+        write_between(PAGE, MARKS, with_newer(read_between(PAGE, MARKS), markdown(head, bench.sections)))
+        console.print(f"Put into {PAGE.relative_to(ROOT)}, in the place of the same parts.")
     else:
         console.print(
             f"{PAGE.relative_to(ROOT)} stays as it is: it holds the figures of a whole run, of size {LEAST_SIZE:g} or more, on the data folder."

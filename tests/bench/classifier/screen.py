@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from deploy.local.environment import BUNDLED_MODEL
 from services.classifier.calibration import Fusions
 from services.classifier.decide import Decider, Neural
 from services.classifier.live_head import LiveHead
@@ -25,13 +26,14 @@ from shared.encoder import Encoder
 from shared.errors import ConfigError
 from shared.events import Decision, DocumentEnriched, DocumentIngested, LabelScore, Metadata, ModelStamp, SourceRef, digest_of
 from shared.objects import ObjectStore
-from shared.registry import Registry
+from shared.registry import Registry, base_id, weights_of
 from shared.taxonomy import label_set
 
 COLLECTION = "wellbeing"
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED_HEAD, SHIPPED_FUSION = ROOT / "deploy" / "model" / "heads" / COLLECTION, ROOT / "deploy" / "model" / "fusion"
 LINES = ROOT / "services" / "trainer" / "wellbeing"
+SPOKE = ModelStamp(base=base_id(str(BUNDLED_MODEL)), weights=weights_of(str(BUNDLED_MODEL)))  # the learned weights are those of this language model
 SELF_HARM = ("self_harm_low", "self_harm_high")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 Verdict = Mapping[str, LabelScore]  # what the language model says, by task
@@ -104,7 +106,7 @@ def document(text: str, verdict: Verdict | None, collection: str, title: str = "
     if verdict is None:
         return DocumentIngested.model_validate(fields)
     nothing = Metadata(key_topics=[], entities=[], sentiment="", urgency_level="", categories=[], related_links=[], summary="", action_items=[])
-    more = {"metadata": nothing, "verdict": dict(verdict), "model": ModelStamp(base="bench"), "prompt_hash": "", "enriched_at": AT}
+    more = {"metadata": nothing, "verdict": dict(verdict), "model": SPOKE, "prompt_hash": "", "enriched_at": AT}
     return DocumentEnriched.model_validate(fields | more)
 
 

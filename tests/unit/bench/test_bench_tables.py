@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.bench.model.__main__ import MARKS, PAGE
 from tests.bench.model.figures import Figure
 from tests.bench.model.tables import Section, as_json, markdown, show
-from tests.bench.page import write_between
+from tests.bench.page import read_between, with_newer, write_between
 
 SECTION = Section("Labels", ("set", "n", "LLM"), [("a | b", 1200, Figure(61.24, 1200, 58.0, 64.0))], "Said once.", {"detail": {"x": 1}})
 
@@ -43,3 +43,21 @@ def test_a_table_is_markdown_json_and_on_the_screen_the_same() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     show(console, SECTION)
     assert "61.2 % [58–64]" in console.export_text()
+
+
+OLD = "Measured on Monday.\n\n### Targets\n\n| target | found |\n|---|---|\n| a | 1 |\n| b | 2 |\n\n### One\n\n| x |\n|---|\n| 1 |\n\n### Two\n\nold"
+
+
+def test_a_part_of_a_page_is_measured_again(tmp_path: Path) -> None:
+    new = "Measured on Tuesday.\n\n### Targets\n\n| target | found |\n|---|---|\n| b | 3 |\n| c | 4 |\n\n### Two\n\nnew"
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- figures -->\nx\n<!-- /figures -->\nafter")
+    write_between(page, "figures", OLD)
+    assert read_between(page, "figures") == OLD
+    found = with_newer(OLD, new)
+    assert "| a | 1 |\n| b | 3 |\n\n### One\n\n| x |\n|---|\n| 1 |\n\n### Two\n\nnew" in found and "| c |" not in found and "old" not in found
+    assert found.startswith("Measured on Monday.\n\nMeasured again since: Targets, Two. Measured on Tuesday.\n\n### Targets")
+    with pytest.raises(ValueError, match="no section 'Three' yet"):
+        with_newer(OLD, "Now.\n\n### Three\n\nx")
+    with pytest.raises(ValueError, match="must hold"):
+        read_between(page, "others")
