@@ -78,7 +78,8 @@ def test_explain_says_what_hit_what_was_voided_and_why(tmp_path: Path) -> None:
         "softer  r1 (plain, a.yaml): “act now” -> urgency low; “once”"
         in run("explain", "once: act now", "--rules", softer, "--collection", "news").output
     )
-    assert "says    risk low" in shown and "says    emotion self_harm_low" in shown
+    assert "says    risk low" in shown and "says    emotion" not in shown, "what is long over says nothing of today's feeling"
+    assert "says    emotion self_harm_high" in run("explain", "I want to kill myself.").output
     assert "hit     r1" in run("explain", "-", "--rules", folder(tmp_path, rule()), "--collection", "news", given="please act now\n").output
     assert run("explain", "x", "--collection", "No Name").exit_code == 1
     assert "no label set 'welbeing'" in str(run("explain", "x", "--collection", "welbeing").exception)
