@@ -35,9 +35,9 @@ def with_newer(old: str, new: str) -> str:
         if title not in places:
             raise ValueError(f"there is no section {title!r} yet: measure the whole first")
         parts[places[title]] = _rows_of(parts[places[title]], part) if title == TARGETS else part.rstrip() + "\n"
-    return "\n### ".join(
-        [f"{head.rstrip()}\n\nMeasured again since: {', '.join(title.split(chr(10), 1)[0] for title in newer)}. {newer_head.strip()}\n", *parts]
-    )
+    again = f"Measured again since: {', '.join(part.split(chr(10), 1)[0] for part in newer)}."
+    kept = [paragraph for paragraph in head.strip().split("\n\n") if not paragraph.startswith(again)]  # what was measured twice counts once
+    return "\n### ".join(["\n\n".join([*kept, f"{again} {newer_head.strip()}\n"]), *parts])
 
 
 def _rows_of(old: str, new: str) -> str:
