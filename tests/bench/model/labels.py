@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from deploy.local.environment import BUNDLED_MODEL
+from services.classifier.calibration import Fusions, calibration
 from services.classifier.fusion import UNCALIBRATED, decide
 from services.classifier.head import Head
 from services.classifier.pooled import Calibration
@@ -15,11 +17,13 @@ from shared.errors import PermanentError
 from shared.events import LabelScore
 from shared.heads import head_text, scores_of
 from shared.pooling import NEW_NAMES
+from shared.taxonomy import label_set
 from tests.bench.model.engine import AT_ONCE, NAME, each
 from tests.bench.model.figures import Figure, against, macro_f1, recalls, share
 from tests.bench.model.sets import MEANT, Item, Quiz, known_names
 from tests.bench.model.tables import Cell, Section
 
+NEWS = "news"
 WRONG = LabelScore(label="(none)", probability=0.0)
 UNTAUGHT = Calibration(unlearned=NEW_NAMES, named=True)  # the bundled model is a small one, and was taught none of these sets
 
@@ -97,12 +101,14 @@ async def known_tasks(quizzes: Sequence[Quiz], parts: Parts) -> Section:
     """The tasks of Feedloop, asked of the language model, the head, and both."""
     rows: list[tuple[Cell, ...]] = []
     detail = {}
+    learned = Fusions(BUNDLED_MODEL / "fusion").of(NEWS)  # as long as no adapter was taught
     for quiz in quizzes:
         scores = await parts.scores(quiz)
         neural = by_head(quiz, parts)
         said = [score.label for score in scores]
         headed = [best(chances) for chances in neural]
-        fused = [together(quiz, score, n) for score, n in zip(scores, neural, strict=True)]
+        weights = calibration(learned, label_set(NEWS), quiz.task.name, {})
+        fused = [together(quiz, score, n, weights) for score, n in zip(scores, neural, strict=True)]
         verdict = against(right(quiz, said), right(quiz, headed))
         rows.append((quiz.name, len(quiz.items), share(right(quiz, said)), f1(quiz, said), share(right(quiz, headed)), f1(quiz, headed),
                      share(right(quiz, fused)), majority(quiz), chance(quiz), verdict))  # fmt: skip
