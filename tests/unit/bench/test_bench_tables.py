@@ -58,7 +58,9 @@ def test_a_part_of_a_page_is_measured_again(tmp_path: Path) -> None:
     assert "| a | 1 |\n| b | 3 |\n\n### One\n\n| x |\n|---|\n| 1 |\n\n### Two\n\nnew" in found and "| c |" not in found and "old" not in found
     assert found.startswith("Measured on Monday.\n\nMeasured again since: Targets, Two. Measured on Tuesday.\n\n### Targets")
     third = with_newer(found, new.replace("Tuesday", "Sunday").replace("new", "newest"))
-    assert third.startswith("Measured on Monday.\n\nMeasured again since: Targets, Two. Measured on Sunday.\n\n### Targets") and "Tuesday" not in third
+    assert (
+        third.startswith("Measured on Monday.\n\nMeasured again since: Targets, Two. Measured on Sunday.\n\n### Targets") and "Tuesday" not in third
+    )
     with pytest.raises(ValueError, match="no section 'Three' yet"):
         with_newer(OLD, "Now.\n\n### Three\n\nx")
     with pytest.raises(ValueError, match="must hold"):
