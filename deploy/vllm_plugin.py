@@ -15,7 +15,14 @@ from typing import Any
 
 import torch
 
-PLACES = ("bgmv_shrink", "bgmv_expand", "bgmv_expand_slice", "sgmv_shrink", "sgmv_expand", "sgmv_expand_slice")
+PLACES = (  # of the functions below, by their names here and there
+    "bgmv_shrink",
+    "bgmv_expand",
+    "bgmv_expand_slice",
+    "sgmv_shrink",
+    "sgmv_expand",
+    "sgmv_expand_slice",
+)
 Rows = torch.Tensor | slice
 log = logging.getLogger("vllm.feedloop")
 
@@ -28,19 +35,11 @@ def register() -> None:
         return
     from vllm.lora.punica_wrapper import punica_cpu
 
-    own: dict[str, Callable[..., None]] = {
-        "bgmv_shrink": bgmv_shrink,
-        "bgmv_expand": bgmv_expand,
-        "bgmv_expand_slice": bgmv_expand_slice,
-        "sgmv_shrink": sgmv_shrink,
-        "sgmv_expand": sgmv_expand,
-        "sgmv_expand_slice": sgmv_expand_slice,
-    }
     if missing := [name for name in PLACES if not hasattr(punica_cpu, name)]:
         log.warning("this vLLM has no %s: its own LoRA operations are used", missing[0])
         return
     for name in PLACES:
-        setattr(punica_cpu, name, _unless_compiling(own[name], getattr(punica_cpu, name)))
+        setattr(punica_cpu, name, _unless_compiling(globals()[name], getattr(punica_cpu, name)))
 
 
 def _unless_compiling(own: Callable[..., None], theirs: Callable[..., None]) -> Callable[..., None]:

@@ -7,24 +7,16 @@ from pydantic import ValidationError
 
 from shared.asked import Asked, LabelsAsked, LabelsSpoken
 from shared.errors import TransientError
+from shared.peer import Peer
 
 NOT_SET = "FEEDLOOP_INFERENCE_URL is not set"
 
 
-class LanguageModel:
-    """`url` is inference's base address, empty where there is none; `timeout_s` bounds one request. Open it in the running loop, close it at the end."""
+class LanguageModel(Peer):
+    """Inference, asked for labels."""
 
     def __init__(self, url: str = "", token: str = "", timeout_s: float = 110.0) -> None:
-        self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
-        self._session: aiohttp.ClientSession | None = None
-
-    async def open(self) -> None:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=self._timeout_s))
-
-    async def close(self) -> None:
-        if self._session:
-            await self._session.close()
+        super().__init__(url, token, timeout_s)
 
     async def ask(self, items: Sequence[Asked], collection: str) -> LabelsSpoken:
         """What it says of each text, in their order. Raises TransientError where it is away, slow, or answers anything else."""

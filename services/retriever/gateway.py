@@ -6,26 +6,18 @@ from collections.abc import Sequence
 import aiohttp
 
 from shared.errors import TransientError
+from shared.peer import Peer
 from shared.prompts import answer_messages
 
 MODEL = "live"
 _MOST_SENTENCES, _MAX_TOKENS = 2, 200
 
 
-class Gateway:
-    """`url` is inference's base address; `timeout_s` bounds the whole answer. Open it in the running loop, close it at the end."""
+class Gateway(Peer):
+    """Inference, asked to choose."""
 
     def __init__(self, url: str, token: str = "", timeout_s: float = 20) -> None:
-        self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
-        self._session: aiohttp.ClientSession | None = None
-
-    async def open(self) -> None:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=self._timeout_s))
-
-    async def close(self) -> None:
-        if self._session:
-            await self._session.close()
+        super().__init__(url, token, timeout_s)
 
     async def choose(self, question: str, sentences: Sequence[str]) -> tuple[list[str], str]:
         """The one or two of `sentences` that answer the question, and the model that said so. Raises TransientError where the LLM is away, is slow, or

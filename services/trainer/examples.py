@@ -34,7 +34,6 @@ MOODS = {
     },
     "neutral": {"neutral"},
 }
-_SENTENCE = re.compile(r"(?<=[.!?。！？])\s")
 _QUESTION = re.compile(r"^(.{10,150}?) \?$", re.MULTILINE)
 ASK = (
     "What is said about {x}?", "What about {x}?", "What do we know about {x}?", "{x}?", "Is there news on {x}?", "Tell me about {x}.",
@@ -55,19 +54,9 @@ class Example:
     task: Task | None = None
 
 
-def headed(text: str, limit: int = 120) -> str:
-    """The title that ingest gives a document without one (services/ingest/text.py, first_sentence; a test compares): no prompt of use has an empty one."""
-    first = next((line for line in text.split("\n") if any(c.isalnum() for c in line)), text)
-    line = " ".join(_SENTENCE.split(first, maxsplit=1)[0].split())
-    if len(line) <= limit:
-        return line
-    cut = line[: limit - 1]
-    return (cut.rsplit(" ", 1)[0] if " " in cut[limit // 2 :] else cut) + "…"
-
-
 def ask(task: Task, title: str, text: str) -> list[prompts.Message]:
     """The prompt of a label task, as use asks it."""
-    return prompts.label_messages(task, title or headed(text), text)
+    return prompts.label_messages(task, title or prompts.headed(text), text)
 
 
 def window(pieces: list[str], chance: random.Random) -> str:
@@ -155,7 +144,7 @@ def noisy(pieces: list[str], dressing: Dressing, chance: random.Random) -> str:
 
 def metadata_example(row: dict[str, Any], text: str, labels: dict[str, str], noise: Collection[str], chance: random.Random) -> Example:
     """The metadata JSON of a document: the first offered sentence that is not noise, and its names and phrases in the order of the document."""
-    title = row["title"] or headed(text)
+    title = row["title"] or prompts.headed(text)
     slug = "-".join(WORDS.findall(title.lower())[:6])
     hosts = ("example.org", "news.example.com", "blog.example.net", "www.example.edu", "lists.example.org")
     links = [Link(url=f"https://{chance.choice(hosts)}/{chance.choice(('', 'post/', '2026/05/', 'a/'))}{slug[: chance.randint(4, 60)]}{'' if n == 0 else n}")

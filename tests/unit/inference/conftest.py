@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from services.inference.adapters import Adapters
 from services.inference.engine import Engine
 from services.inference.enrich import Enricher
 from shared.events import DocumentIngested, SourceRef
@@ -118,6 +119,22 @@ async def engine(server: str) -> AsyncIterator[Engine]:
 @pytest.fixture
 def enricher(engine: Engine) -> Enricher:
     return Enricher(engine, lambda: NOON, "tiny-base")
+
+
+@pytest.fixture
+def adapters(engine: Engine, enricher: Enricher) -> Adapters:
+    return Adapters(engine, enricher, None, base_name="base", base="tiny-base", replica="inference-0", clock=lambda: NOON)  # type: ignore[arg-type]
+
+
+class Bus:
+    async def ping(self) -> str:
+        return ""
+
+
+@pytest.fixture
+def quiet_bus() -> Bus:
+    """For a Service whose routes alone are asked."""
+    return Bus()
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The narrow door: chat completions for `live`, and nothing that could harm the engine."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import httpx
 import pytest
 from aiohttp import web
 
-from services.inference.adapters import Adapters, Served
+from services.inference.adapters import Served
 from services.inference.gateway import Gateway
 from services.inference.settings import Settings
 from shared.service import Service
@@ -15,20 +14,9 @@ from shared.service import Service
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
-class Bus:
-    async def ping(self) -> str:
-        return ""
-
-
 @pytest.fixture
-def adapters(engine, enricher) -> Adapters:
-    clock = lambda: datetime(2026, 11, 1, tzinfo=UTC)  # noqa: E731
-    return Adapters(engine, enricher, None, base_name="base", base="tiny-base", replica="inference-0", clock=clock)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-async def client(engine, adapters) -> AsyncIterator[httpx.AsyncClient]:
-    service = Service("inference", Settings(), Bus(), routes=Gateway(engine, adapters).routes())  # type: ignore[arg-type]
+async def client(engine, adapters, quiet_bus) -> AsyncIterator[httpx.AsyncClient]:
+    service = Service("inference", Settings(), quiet_bus, routes=Gateway(engine, adapters).routes())  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service.app), base_url="http://gateway") as made:
         yield made
 

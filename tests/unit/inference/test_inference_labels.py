@@ -3,14 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import pytest
 import uvicorn
 from aiohttp import web
 
 from services.classifier.llm import LanguageModel
-from services.inference.adapters import Adapters, Served
+from services.inference.adapters import Served
 from services.inference.handlers import Handlers
 from services.inference.labels import Labels
 from services.inference.settings import Settings
@@ -21,28 +20,17 @@ from shared.service import Service
 from shared.taxonomy import label_set
 
 
-class Bus:
-    async def ping(self) -> str:
-        return ""
-
-
 @pytest.fixture
-def adapters(engine, enricher) -> Adapters:
-    clock = lambda: datetime(2026, 11, 1, tzinfo=UTC)  # noqa: E731
-    return Adapters(engine, enricher, None, base_name="base", base="tiny-base", replica="inference-0", clock=clock)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def handlers(enricher, adapters) -> Handlers:
-    made = Handlers(enricher, adapters, Bus(), document_s=3.0)  # type: ignore[arg-type]
+def handlers(enricher, adapters, quiet_bus) -> Handlers:
+    made = Handlers(enricher, adapters, quiet_bus, document_s=3.0)
     made._settled.set()
     return made
 
 
 @pytest.fixture
-async def served(enricher, handlers) -> AsyncIterator[str]:
+async def served(enricher, handlers, quiet_bus) -> AsyncIterator[str]:
     routes = Labels(enricher, handlers.ask, lambda: handlers.settled).routes()
-    service = Service("inference", Settings(token="secret"), Bus(), routes=routes)  # type: ignore[arg-type]
+    service = Service("inference", Settings(token="secret"), quiet_bus, routes=routes)
     server = uvicorn.Server(uvicorn.Config(service.app, port=0, lifespan="off", log_level="warning"))
     running = asyncio.create_task(server.serve())
     while not server.started:
