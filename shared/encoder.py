@@ -10,8 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -41,19 +41,26 @@ class Read:
     embedded: "np.ndarray"
     mask: "np.ndarray"
     layers: "Callable[[np.ndarray, np.ndarray], np.ndarray]"
+    _made: "dict[str, np.ndarray]" = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
+    # functools.cached_property holds one lock for all instances before Python 3.12: batches that are read side by side would wait for one another
+
+    @property
     def tokens(self) -> "np.ndarray":
         """A vector a word piece [n, length, DIMS]."""
-        return self.layers(self.embedded, self.mask)
+        if "tokens" not in self._made:
+            self._made["tokens"] = self.layers(self.embedded, self.mask)
+        return self._made["tokens"]
 
-    @cached_property
+    @property
     def pooled(self) -> "np.ndarray":
         """One unit vector a text [n, DIMS]: the mean over its tokens."""
         import numpy as np
 
-        mean = np.einsum("ntd,nt->nd", self.tokens, self.mask) / self.mask.sum(axis=1, keepdims=True)
-        return np.asarray(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
+        if "pooled" not in self._made:
+            mean = np.einsum("ntd,nt->nd", self.tokens, self.mask) / self.mask.sum(axis=1, keepdims=True)
+            self._made["pooled"] = np.asarray(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
+        return self._made["pooled"]
 
 
 class Vectors(Protocol):

@@ -83,6 +83,18 @@ def test_batches_read_side_by_side_are_those_read_in_turn(encoder: Encoder, thre
     assert list(side_by_side([], work, threads)) == []
 
 
+def test_two_batches_are_in_the_layers_at_once() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def layers(embedded: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        both.wait()  # broken, and so an error, where one batch waits for the other
+        return embedded
+
+    reads = [Read([n], np.ones((1, 3, DIMS)), np.ones((1, 3)), layers) for n in range(6)]
+    assert [round(float((pooled**2).sum()), 6) for pooled in side_by_side(reads, lambda read: read.pooled, 2)] == [1.0] * 6
+    assert reads[0].tokens is reads[0].tokens, "asked for again, it is not made again"
+
+
 @exported
 def test_what_fails_in_one_batch_is_raised_and_few_batches_are_held(encoder: Encoder) -> None:
     begun: list[int] = []
