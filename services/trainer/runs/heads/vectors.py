@@ -17,7 +17,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Store:
-    """Pooled vectors [n, DIMS], and for a network that reads `tokens` or `embedded` (shared.encoder.Read) those, end to end (float16), text n from `begins[n]`
+    """Pooled vectors [n, DIMS] (0 where they were not asked for), and for a network that reads `tokens` or `embedded` (shared.encoder.Read) those, end to end (float16), text n from `begins[n]`
     to `begins[n + 1]`."""
 
     pooled: NDArray[np.float32]
@@ -51,17 +51,18 @@ class Store:
         return np.ones(len(self), dtype=np.int64) if self.begins is None else np.diff(self.begins)
 
 
-def store(encoder: Encoder, texts: Sequence[str], reads: str = "pooled", keep: Path | None = None) -> Store:
-    """Read the texts (their first READ_CHARS characters). `keep` is a folder where the vectors are looked for first, and put."""
+def store(encoder: Encoder, texts: Sequence[str], reads: str = "pooled", keep: Path | None = None, with_pooled: bool = True) -> Store:
+    """Read the texts (their first READ_CHARS characters). `keep` is a folder where the vectors are looked for first, and put. `with_pooled`: False spares a
+    network with layers of its own the encoder's, which are nearly all of the work; nothing is kept then."""
     shown = [text.strip()[:READ_CHARS] for text in texts]
-    if keep is None:
-        return _read(encoder, shown, reads)
+    if keep is None or not with_pooled:
+        return _read(encoder, shown, reads, with_pooled)
     name = hashlib.sha256("\x00".join([encoder.digest, *shown]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
     parts = ("pooled",) if reads == "pooled" else ("pooled", "tokens", "begins")
     places = {part: keep / f"{name}.{reads if part == 'tokens' else part}.npy" for part in parts}
     if all(path.exists() for path in places.values()):
         return Store(**{part: np.load(path) for part, path in places.items()})
-    made = _read(encoder, shown, reads)
+    made = _read(encoder, shown, reads, True)
     keep.mkdir(parents=True, exist_ok=True)
     for part, path in places.items():
         beside = path.with_suffix(".part.npy")
@@ -70,11 +71,12 @@ def store(encoder: Encoder, texts: Sequence[str], reads: str = "pooled", keep: P
     return made
 
 
-def _read(encoder: Encoder, texts: Sequence[str], reads: str) -> Store:
+def _read(encoder: Encoder, texts: Sequence[str], reads: str, with_pooled: bool) -> Store:
     pooled = np.zeros((len(texts), DIMS), dtype=np.float32)
     pieces: list[NDArray[np.float16]] = [np.zeros((0, DIMS), dtype=np.float16)] * len(texts)
     for read in encoder.read(texts, BATCH):
-        pooled[read.places] = read.pooled
+        if with_pooled:
+            pooled[read.places] = read.pooled
         if reads != "pooled":
             for place, row, length in zip(read.places, getattr(read, reads), read.mask.sum(axis=1).astype(int), strict=True):
                 pieces[place] = row[:length].astype(np.float16)

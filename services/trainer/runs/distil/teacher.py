@@ -1,0 +1,121 @@
+"""The large encoder with a linear layer for each task, trained on the labelled texts, and what it says of any text. It never ships: it is too slow and too
+large for a laptop. The lowest layers and the embeddings stay as they are, which costs nothing and saves a third of the time."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from services.trainer.runs.heads.examples import Targets, Task
+from services.trainer.runs.heads.network import chances, label_weights, losses
+from services.trainer.runs.precision import autocast
+
+FROZEN = 4  # layers
+PASSES, BATCH, RATE, HEAD_RATE, DECAY, WARM = 2, 48, 4e-5, 1e-3, 0.01, 0.1
+MOST_TOKENS, MOST_CHARS, AT_ONCE, DROPOUT = 256, 2000, 64, 0.1
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the teacher says of texts: task -> probabilities [n, labels], and the vectors [n, width] that it goes by."""
+
+    chances: dict[str, NDArray[np.float32]]
+    vectors: NDArray[np.float16]
+
+
+class Large(nn.Module):
+    """Any encoder in the transformers' format, the mean over its tokens, and the tasks' layers."""
+
+    def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
+        super().__init__()
+        from transformers import AutoModel, AutoTokenizer
+
+        self.tasks = list(tasks)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.m: Any = AutoModel.from_pretrained(folder, add_pooling_layer=False).float()
+        self.width = int(self.m.config.hidden_size)
+        self.drop = nn.Dropout(DROPOUT)
+        self.last = nn.ModuleList(nn.Linear(self.width, len(task.labels) - (task.kind == "ordinal")) for task in tasks)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The texts' pieces."""
+        found: list[list[int]] = self.tokenizer([text.strip()[:MOST_CHARS] for text in texts], truncation=True, max_length=MOST_TOKENS)["input_ids"]
+        return found
+
+    def features(self, rows: Sequence[list[int]]) -> torch.Tensor:
+        """[n, width], of length sqrt(width)."""
+        longest = max(map(len, rows))
+        ids, mask = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id)), torch.zeros((len(rows), longest))
+        for n, row in enumerate(rows):
+            ids[n, : len(row)] = torch.tensor(row)
+            mask[n, : len(row)] = 1
+        with autocast():
+            hidden = self.m(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return nn.functional.normalize(mean, dim=1) * self.width**0.5
+
+    def logits(self, rows: Sequence[list[int]]) -> list[torch.Tensor]:
+        """A task's scores."""
+        features = self.drop(self.features(rows))
+        return [layer(features) for layer in self.last]
+
+    def say(self, texts: Sequence[str]) -> Said:
+        """What it says of them, in their order."""
+        self.eval()
+        rows = self.ids(texts)
+        order = np.argsort([len(row) for row in rows], kind="stable")
+        vectors = np.zeros((len(texts), self.width), dtype=np.float16)
+        told = {task.name: np.zeros((len(texts), len(task.labels)), dtype=np.float32) for task in self.tasks}
+        with torch.inference_mode():
+            for start in range(0, len(order), AT_ONCE):
+                places = order[start : start + AT_ONCE]
+                features = self.features([rows[n] for n in places])
+                vectors[places] = features.numpy()
+                for task, layer in zip(self.tasks, self.last, strict=True):
+                    told[task.name][places] = chances(task.kind, layer(features).double()).numpy()
+        return Said(told, vectors)
+
+
+def taught(folder: Path, texts: Sequence[str], target: Targets, places: NDArray[np.int64], seed: int, say: Callable[[str], None]) -> Large:
+    """The encoder at `folder`, trained on the texts at `places`."""
+    torch.manual_seed(seed)
+    dice = np.random.default_rng(seed)
+    model = Large(folder, target.tasks)
+    for part in (model.m.embeddings, *model.m.encoder.layer[:FROZEN]):
+        part.requires_grad_(False)
+    rows = model.ids(texts)
+    lengths = np.array([len(row) for row in rows])
+    weights = label_weights(target, places)
+    body = [one for one in model.m.parameters() if one.requires_grad]
+    optimiser = torch.optim.AdamW(
+        [{"params": body, "lr": RATE}, {"params": model.last.parameters(), "lr": HEAD_RATE}], weight_decay=DECAY, fused=True
+    )
+    steps = PASSES * -(-len(places) // BATCH)
+    warm = max(1, int(WARM * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / warm, max(0.02, (steps - n) / max(1, steps - warm))))
+    began, step, sum_of = time.monotonic(), 0, 0.0
+    for _ in range(PASSES):
+        order = places[np.argsort(lengths[places] + dice.uniform(0, 4, len(places)), kind="stable")]
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        for number in dice.permutation(len(batches)):
+            chosen = batches[number]
+            model.train()
+            scored = zip(target.tasks, model.logits([rows[n] for n in chosen]), strict=True)
+            loss = torch.stack([losses(task.kind, one.float(), torch.from_numpy(target.of[task.name][chosen]), weights[task.name]).mean()
+                                for task, one in scored]).sum()  # fmt: skip
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            step, sum_of = step + 1, sum_of + float(loss.detach())
+            if step % 100 == 0:
+                say(f"step {step} of {steps}, loss {sum_of / 100:.3f}, {time.monotonic() - began:.0f} s")
+                sum_of = 0.0
+    return model.eval()
