@@ -3,8 +3,9 @@
 In this order, the first that speaks decides: a block-list safety rule; a person's correction; a plain rule; the pooled LLM and neural head
 (services.classifier.pooled); the task's default. A block-list hit is never lowered: a correction may only raise it. A plain rule does not lower a safety
 label that the others say: doubt goes to the person. An allow rule takes back the labels that it `clears`, of plain rules (services.classifier.rules), of
-the LLM and the head, and of the default, and says its own instead; where a plain rule decides, that is what it may not lower. Of a multi task each label
-is decided on its own, in the same order (services.classifier.several).
+the LLM and the head, and of the default, and says its own instead; where a plain rule decides, that is what it may not lower. A plain rule that has
+`odds` decides only where neither LLM nor head speaks, and else is pooled with them. Of a multi task each label is decided on its own, in the same order
+(services.classifier.several).
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ def decide(
     if correction:
         return _settled(correction.label, "correction", [correction.reason()], parts)
     found = _without_rules(task, said, parts, calibration)
-    if plain := [hit for hit in said.hits if hit.rule.kind == "plain"]:
+    if plain := [hit for hit in said.hits if hit.rule.kind == "plain" and not said.is_hint(hit)]:
         rule = min(plain, key=lambda hit: (-hit.rule.priority, hit.rule.id))
         grave = task.severity(rule.rule.label)
         others = found and _allowed(said, found, parts)

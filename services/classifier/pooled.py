@@ -10,6 +10,7 @@ from shared.events import ModelStamp
 from shared.pooling import BESIDE_OWN_HEAD, HAND_SET, NEW_NAMES, TAUGHT_NAMES, TaskFusion, chosen, hand_set, likeliest, median, pool
 from shared.taxonomy import Task, is_own
 
+LEAST = 1e-6  # of a probability that a rule multiplies
 SURE = 0.6  # uncalibrated, a label with less than this is unsure
 SMALL = 100_000_000  # weights: a language model with fewer knows few names that it was not taught
 VOICES: dict[str, str] = {"llm": "the language model", "neural": "the neural head"}
@@ -64,7 +65,8 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
     multi = task.kind == "multi"
     parts = list(said.voices)
     learned = calibration.fusion if calibration.fusion and set(parts) <= set(calibration.fusion.parts) else None
-    chances = pool(list(task.labels), said.voices, learned or calibration.unlearned or hand_set(task.name), multi=multi)
+    alone = pool(list(task.labels), said.voices, learned or calibration.unlearned or hand_set(task.name), multi=multi)
+    chances, hinted = _with_hints(task, said, alone)
     least = learned.thresholds if learned and learned.whole(parts) else {}
     if multi:
         labels = [label for label, p in chances.items() if p >= least.get(label, task.threshold)]
@@ -78,9 +80,27 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
     else:
         found, doubtful = _by_threshold(task, chances, label, calibration.error_rate)
     possible = [name for name in task.labels if name in found or name in labels]
-    by: Literal["llm", "neural", "fusion"] = "fusion" if len(parts) > 1 else "llm" if said.llm else "neural"
-    reasons = [*_voices(task, said, labels, chances, calibration.named), *_calibrated(learned, calibration, bool(scores))]
+    by: Literal["llm", "neural", "fusion"] = "fusion" if len(parts) > 1 or chances != alone else "llm" if said.llm else "neural"
+    reasons = [*hinted, *_voices(task, said, labels, chances, calibration.named), *_calibrated(learned, calibration, bool(scores))]
     return Pooled(label, labels, chances, possible, doubtful, by, reasons)
+
+
+def _with_hints(task: Task, said: Said, chances: dict[str, float]) -> tuple[dict[str, float], list[str]]:
+    """The probabilities after the rules that are weighed with them, each of which makes its label `odds` times as likely, and a reason for each. As other
+    rules they make no safety label milder."""
+    hints = said.hints()
+    if not hints:
+        return chances, []
+    odds = {label: hit.rule.odds or 1.0 for label, hit in hints.items()}
+    if task.kind == "multi":
+        after = {label: odds.get(label, 1.0) * p / (1 - p + odds.get(label, 1.0) * p) for label, p in chances.items()}
+    else:
+        grown = {label: max(p, LEAST) * odds.get(label, 1.0) for label, p in chances.items()}
+        after = {label: p / sum(grown.values()) for label, p in grown.items()}
+        now, before = ((median if task.kind == "ordinal" else likeliest)(one) for one in (after, chances))
+        if task.severity(now) < task.severity(before):
+            return chances, [f"{hit.reason()}: {label} does not lower a safety label" for label, hit in hints.items()]
+    return after, [f"{hit.reason()}: makes {label} {hit.rule.odds:g} times as likely" for label, hit in hints.items()]
 
 
 def unlearned(task: Task, model: ModelStamp | None, collection: str, named: bool) -> TaskFusion:

@@ -38,7 +38,8 @@ class Rule(BaseModel):
     right before. unless: void a hit in the same sentence (idioms); of a block rule
     only across or right beside its words, elsewhere they soften it. without: void a hit whose own words hold one of these. own_words: void a hit in what somebody else says. soften: in the same sentence these
     (the past, the hypothetical) make it say the label `softer`, save where one of `still` stands there too. expires: the last day it is in force, in UTC.
-    implies: what a hit says on other tasks; if not given, what the files say under `implies`.
+    implies: what a hit says on other tasks; if not given, what the files say under `implies`. odds: where the head or the language model speaks, the hit
+    does not decide but makes its label so many times as likely beside what they say; of a block rule that holds of its softer hits alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -59,6 +60,7 @@ class Rule(BaseModel):
     still: list[str] = []
     clears: list[str] = []
     implies: Says | None = None
+    odds: float | None = Field(default=None, gt=1, le=10_000, allow_inf_nan=False)
     expires: date | None = None
     reason: str = Field(min_length=1)
     owner: str = Field(min_length=1)
@@ -82,6 +84,8 @@ class Rule(BaseModel):
             raise ValueError(f"`softer` is the rule's own label {self.label!r}")
         if self.clears and self.kind != "allow":
             raise ValueError("`clears` is for rules of `kind: allow`")
+        if self.odds and (self.kind == "allow" or (self.kind == "block" and not self.softer)):
+            raise ValueError("`odds` is for rules of `kind: plain`, and for what a block rule says softly: what it says outright can't be outvoted")
         return self
 
 

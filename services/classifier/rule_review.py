@@ -79,7 +79,8 @@ def _conflicts(judges: Sequence[Judge], looking: _Finding, reads: Callable[[str]
 
 
 def _differ(a: Judge, b: Judge) -> bool:
-    return _meet(a, b) and a.rule.label != b.rule.label and a.rule.priority == b.rule.priority
+    decide = not a.rule.odds and not b.rule.odds  # what is weighed contradicts nobody
+    return decide and _meet(a, b) and a.rule.label != b.rule.label and a.rule.priority == b.rule.priority
 
 
 def _shadowed(judges: Sequence[Judge], looking: _Finding, sets: Sets) -> Iterator[str]:
@@ -124,6 +125,8 @@ def _stands_above(a: Rule, below: Judge, sets: Sets) -> bool:
 
 def _decides_first(a: Rule, b: Rule, task: Task) -> bool:
     """Whether `a` decides the task where both hit (services.classifier.fusion, services.classifier.several), or takes back all that `b` says."""
+    if a.kind == "plain" and a.odds:
+        return False  # it is weighed
     if a.kind == "allow" and b.kind == "plain":
         return _takes_back(a, b)
     if a.kind == "allow" or b.kind == "allow":

@@ -168,7 +168,8 @@ class RuleSet:
         for task, label in follows.items():
             if knows(labels, task, label):
                 block = rule.kind == "block" and labels.tasks[task].severity(label)
-                said = rule.model_copy(update={"task": task, "label": label, "kind": "block" if block else "plain"})
+                odds = None if rule.kind == "block" else rule.odds  # a block rule's are those of its softer hits, which are plain by now
+                said = rule.model_copy(update={"task": task, "label": label, "kind": "block" if block else "plain", "odds": odds})
                 yield Hit(said, hit.words, hit.spans, f"{rule.task} {rule.label} implies it")
 
     def failures(self) -> list[str]:

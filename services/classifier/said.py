@@ -51,6 +51,17 @@ class Said:
         voices = {"llm": spread(list(task.labels), _told(task, llm))} if llm else {}
         return cls(spoken, correction, llm, head, voices | ({"neural": head} if head else {}))
 
+    def is_hint(self, hit: Hit) -> bool:
+        """Whether a hit is weighed with what the voices say and does not decide: a plain one with `odds`, where a voice is heard."""
+        return bool(self.voices and hit.rule.kind == "plain" and hit.rule.odds)
+
+    def hints(self) -> dict[str, Hit]:
+        """Label -> the strongest hint that there is for it: rules that find the same words are no two witnesses."""
+        found: dict[str, Hit] = {}
+        for hit in sorted(filter(self.is_hint, self.hits), key=lambda hit: (-(hit.rule.odds or 1), hit.rule.id)):
+            found.setdefault(hit.rule.label, hit)
+        return found
+
     def parts(self) -> list[PartScore]:
         """Each part's own voice, for the decision to carry."""
         parts = [PartScore(part="rule", label=hit.rule.label, probability=1.0, why=hit.reason(), spans=list(hit.spans)) for hit in self.hits]

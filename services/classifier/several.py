@@ -21,7 +21,7 @@ def decide_each(task: Task, said: Said, calibration: Calibration) -> Decision | 
         settled = {label: label in wanted for label in task.labels} | settled
         by = by or "correction"
     else:
-        rules = [hit for hit in said.hits if hit.rule.kind != "block"]
+        rules = [hit for hit in said.hits if hit.rule.kind != "block" and not said.is_hint(hit)]
         for hit in sorted(rules, key=lambda hit: (-hit.rule.priority, hit.rule.kind != "allow", hit.rule.id)):
             says = {**dict.fromkeys(hit.rule.clears, False), hit.rule.label: True}
             if new := {label: holds for label, holds in says.items() if label not in settled}:

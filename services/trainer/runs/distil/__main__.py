@@ -6,7 +6,7 @@
     python -m services.trainer.runs.distil learn --out deploy/model/heads/wellbeing --said build/said.jsonl
 
 FOLDER: a model in the transformers' format (docs/classifier.md names those of the head that ships). One labelled text in twenty is kept back for the
-temperatures, and one in twenty for the figures and for fit_fusion: neither the teacher nor the head has learnt them. `write` can be left out.
+temperatures, and one in twenty for the figures; --said has both, for fit_fusion. Neither the teacher nor the head has learnt them. `write` can be left out.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,8 @@ def say_all(work: Path, large: Path, labelled: Sequence[str], target: Targets, m
     said = model.say(texts)
     rows = [{"source": "own", "text": text} for text in labelled] + [{"source": source, "text": text} for source, text in more]
     (work / "texts.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    np.savez(work / "said.npz", vectors=said.vectors, **{f"of_{name}": chances for name, chances in said.chances.items()})
+    arrays: dict[str, Any] = {f"of_{name}": chances for name, chances in said.chances.items()}
+    np.savez(work / "said.npz", vectors=said.vectors, **arrays)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -116,8 +118,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             "texts": {"own": len(target), "others": len(rows) - len(target)}, "measured": how, "figures": found,
             "probes": known_answers(examples, target, network, store),
         }  # fmt: skip
-        trained = training.Trained(network, found, how, measured, chances)
         if given.said:
+            kept_back = np.concatenate([held, measured])
+            trained = training.Trained(network, found, how, kept_back, network.probabilities(store, kept_back))
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows_said(examples, target, trained))
             given.said.write_text("".join(lines), encoding="utf-8")
         torch.save(network.state_dict(), given.work / "student.pt")
