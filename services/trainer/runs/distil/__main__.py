@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,37 @@ def split(target: Targets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return own[(part != HELD) & (part != MEASURED)], own[part == HELD], own[part == MEASURED]
 
 
-def say_all(work: Path, large: Path, labelled: Sequence[str], target: Targets, more: Sequence[tuple[str, str]]) -> None:
-    """Ask the trained teacher of all texts; texts.jsonl and said.npz."""
+def say_all(work: Path, large: Path, labelled: Sequence[str], target: Targets, more: Sequence[tuple[str, str]], say: Callable[[str], None]) -> None:
+    """Ask the trained teacher of all texts, but for those that it has been asked of before; texts.jsonl and said.npz."""
+    rows = [{"source": "own", "text": text} for text in labelled] + [{"source": source, "text": text} for source, text in more]
+    known, before = asked_before(work, target)
+    new = [row["text"] for row in rows if row["text"] not in known]
+    say(f"{len(rows)} texts, {len(rows) - len(new)} of them asked of before")
     model = teacher.Large(large, target.tasks)
     model.load_state_dict(torch.load(work / "teacher.pt", weights_only=True))
-    texts = [*labelled, *(text for _, text in more)]
-    said = model.say(texts)
-    rows = [{"source": "own", "text": text} for text in labelled] + [{"source": source, "text": text} for source, text in more]
+    said = model.say(new)
+    known |= {text: len(known) + n for n, text in enumerate(new)}
+    places = np.array([known[row["text"]] for row in rows])
+    arrays: dict[str, Any] = {"vectors": np.concatenate([before.vectors, said.vectors] if before else [said.vectors])[places]}
+    for name, chances in said.chances.items():
+        arrays[f"of_{name}"] = np.concatenate([before.chances[name], chances] if before else [chances])[places]
     (work / "texts.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    arrays: dict[str, Any] = {f"of_{name}": chances for name, chances in said.chances.items()}
-    np.savez(work / "said.npz", vectors=said.vectors, **arrays)
+    np.savez(work / "said.npz", **arrays)
+
+
+def asked_before(work: Path, target: Targets) -> tuple[dict[str, int], teacher.Said | None]:
+    """Text -> its place in what this teacher has said already; nothing where that was another one."""
+    made = work / "said.npz"
+    if not made.exists() or made.stat().st_mtime < (work / "teacher.pt").stat().st_mtime:
+        return {}, None
+    texts = [json.loads(line)["text"] for line in (work / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {text: n for n, text in enumerate(texts)}, said_of(work, target)
+
+
+def said_of(work: Path, target: Targets) -> teacher.Said:
+    """What `say` left."""
+    kept = np.load(work / "said.npz")
+    return teacher.Said({task.name: kept[f"of_{task.name}"] for task in target.tasks}, kept["vectors"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -98,15 +119,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif given.step == "say":
         made = given.work / "written.jsonl"
         more = pool.gathered(examples, data_folder(given.data_folder), made if made.exists() else None)
-        say_all(given.work, given.large, texts, target, more)
+        say_all(given.work, given.large, texts, target, more, lambda line: print(line, flush=True))
         print(f"{given.work}: {len(texts)} labelled texts and {len(more)} others")
     else:
         began = time.monotonic()
         rows = [json.loads(line) for line in (given.work / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
         if [row["text"] for row in rows[: len(texts)]] != texts:
             raise ConfigError(f"{given.work} is of other labelled texts: run `say` again")
-        kept = np.load(given.work / "said.npz")
-        said = teacher.Said({task.name: kept[f"of_{task.name}"] for task in target.tasks}, kept["vectors"])
+        said = said_of(given.work, target)
         encoder = Encoder(given.encoder, given.threads)
         store = vectors.store(encoder, [row["text"] for row in rows], "embedded", with_pooled=False)
         network = student.learnt(store, target, taught, held, said, SEED, lambda line: print(line, flush=True))

@@ -14,7 +14,7 @@ from torch import nn
 
 from services.trainer.runs.heads.examples import Targets, Task
 from services.trainer.runs.heads.network import chances, label_weights, losses
-from services.trainer.runs.precision import autocast
+from services.trainer.runs.precision import autocast, has_bf16
 
 FROZEN = 4  # layers
 PASSES, BATCH, RATE, HEAD_RATE, DECAY, WARM = 2, 48, 4e-5, 1e-3, 0.01, 0.1
@@ -66,8 +66,10 @@ class Large(nn.Module):
         return [layer(features) for layer in self.last]
 
     def say(self, texts: Sequence[str]) -> Said:
-        """What it says of them, in their order."""
+        """What it says of them, in their order. Afterwards it can't be trained on."""
         self.eval()
+        if has_bf16():
+            self.m.bfloat16()  # twice as fast as to cast each time; what is lost is far less than the teacher errs
         rows = self.ids(texts)
         order = np.argsort([len(row) for row in rows], kind="stable")
         vectors = np.zeros((len(texts), self.width), dtype=np.float16)

@@ -1,0 +1,142 @@
+"""A head that learns from a large encoder: what is written, what is gathered, who is asked, and that the small one comes to say what the large one says."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from services.trainer.runs.distil import __main__ as distil
+from services.trainer.runs.distil import pool, student, teacher, writer
+from services.trainer.runs.heads import vectors
+from services.trainer.runs.heads.examples import Example, Targets, targets
+from services.trainer.runs.heads.network import log_chances
+from shared.encoder import DIMS, Encoder
+from shared.taxonomy import label_set
+
+WELLBEING = label_set("wellbeing")
+ENCODER = Path(__file__).resolve().parents[3] / "build" / "encoder"
+exported = pytest.mark.skipif(not (ENCODER / "manifest.json").exists(), reason="the encoder is not exported: make setup")
+GLAD, SAD = {"emotion": "positive", "risk": "none"}, {"emotion": "sadness", "risk": "low"}
+
+
+def examples(n: int = 40) -> list[Example]:
+    return [
+        Example(f"What a lovely day number {k}, I am glad", GLAD) if k % 2 else Example(f"I cried all night over letter {k}", SAD) for k in range(n)
+    ]
+
+
+def test_whole_lines_of_a_list_are_kept_and_what_is_broken_off_or_measured_with_is_not() -> None:
+    made = " I slept badly again.\n- nobody rang me today\n2. “the train was late, so what”\n- I feel unstoppable today!\n- see www.example.org for more\n- ok\n- and then she"
+    assert writer.lines(made) == ["I slept badly again.", "nobody rang me today", "the train was late, so what"]
+    assert writer.lines(" It ended well.") == ["It ended well."] and writer.lines(" it ended") == []
+    assert writer.plain("I'm  FINE!") == writer.plain("i'm fine")
+
+
+def test_prompts_show_texts_of_one_emotion_among_others_and_break_off() -> None:
+    asked = writer.prompts([*examples(), Example("two\nlines", GLAD), Example("long " * 100, SAD)], "emotion", 3)
+    for prompt in (next(asked) for _ in range(20)):
+        lines = prompt.split("\n")
+        assert lines[0] in writer.LISTS and lines[-1] == "-" and len(lines) == writer.SHOWN + 2
+        glad = sum("lovely" in line for line in lines)
+        assert max(glad, writer.SHOWN - glad) >= writer.ALIKE and "long long" not in prompt
+    again = writer.prompts(examples(), "emotion", 3)
+    assert [next(again) for _ in range(3)] == [prompt for prompt, _ in zip(writer.prompts(examples(), "emotion", 3), range(3), strict=False)]
+
+
+def test_the_pool_holds_each_text_once_and_no_labelled_one(tmp_path: Path) -> None:
+    own = [Example("I ate soup today. Then I went to bed early.", GLAD), Example("Nobody rang.", SAD)]
+    (tmp_path / "goemotions").mkdir()
+    comments = ["Nobody  rang!", "Thanks, [NAME], that helps", "Thanks, [NAME], that helps", "I am unstoppable", "x" * 500]
+    (tmp_path / "goemotions" / "train.jsonl").write_text("".join(json.dumps({"text": text, "label": ["joy"]}) + "\n" for text in comments))
+    made = tmp_path / "written.jsonl"
+    made.write_text(json.dumps({"text": "I ate soup today."}) + "\n" + json.dumps({"text": "my cat ran off"}) + "\n")
+    assert pool.gathered(own, tmp_path, made) == [
+        ("sentence", "I ate soup today."), ("sentence", "Then I went to bed early."), ("comment", "Thanks, Alex, that helps"), ("written", "my cat ran off"),
+    ]  # fmt: skip
+    assert pool.gathered(own, tmp_path, None)[-1][0] == "comment"
+
+
+def small_encoder(folder: Path) -> Path:
+    """A BERT of two layers with a vocabulary of the texts' words."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = sorted({word.lower().strip(",.") for one in examples() for word in one.text.split()})
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", ".", *words]) + "\n")
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    BertModel(
+        BertConfig(vocab_size=7 + len(words), hidden_size=32, num_hidden_layers=6, num_attention_heads=2, intermediate_size=64)
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_the_teacher_learns_the_labels_and_is_asked_once_about_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teacher, "PASSES", 40)
+    monkeypatch.setattr(teacher, "RATE", 3e-3)
+    given = examples()
+    texts, target = [one.text for one in given], targets(given, WELLBEING)
+    folder = small_encoder(tmp_path)
+    model = teacher.taught(folder, texts, target, np.arange(30), 1, lambda line: None)
+    torch.save(model.state_dict(), tmp_path / "teacher.pt")
+    said = model.say(texts)
+    emotion = target.tasks[0].labels
+    assert [emotion[n] for n in said.chances["emotion"][30:].argmax(1)] == [one.labels["emotion"] for one in given[30:]], "texts that it had not seen"
+    assert np.allclose(said.chances["risk"].sum(1), 1, atol=1e-5) and said.vectors.shape == (40, 32)
+
+    asked: list[list[str]] = []
+    say = teacher.Large.say
+    monkeypatch.setattr(teacher.Large, "say", lambda self, texts: (asked.append(list(texts)), say(self, texts))[1])
+    for more in ([("comment", "a lovely letter")], [("comment", "another night"), ("comment", "a lovely letter")]):
+        distil.say_all(tmp_path, folder, texts, target, more, lambda line: None)
+    assert [len(one) for one in asked] == [41, 1] and asked[1] == ["another night"]
+    kept = distil.said_of(tmp_path, target)
+    assert np.allclose(kept.chances["emotion"][:40], said.chances["emotion"], atol=0.02) and len(kept.vectors) == 42
+    rows = [json.loads(line)["text"] for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
+    assert np.allclose(kept.vectors[rows.index("a lovely letter")], say(model, ["a lovely letter"]).vectors[0], atol=0.05)
+
+
+def said_by_rule(target: Targets, n: int, dice: np.random.Generator) -> teacher.Said:
+    shares = {task.name: dice.dirichlet(np.ones(len(task.labels)), n).astype(np.float32) for task in target.tasks}
+    return teacher.Said(shares, dice.normal(size=(n, 16)).astype(np.float16))
+
+
+def test_of_a_labelled_text_half_of_the_target_is_the_label_and_of_the_others_none() -> None:
+    given = [*examples(10), Example("nothing is said of risk", {"emotion": "positive"})]
+    target = targets(given, WELLBEING)
+    said = said_by_rule(target, 14, np.random.default_rng(1))
+    wanted = student.wanted_of(target, np.array([1, 2, 10]), said)
+    emotion = next(task for task in target.tasks if task.name == "emotion").labels
+    right = emotion.index("positive")
+    assert wanted["emotion"][1, right] == pytest.approx(0.5 + 0.5 * said.chances["emotion"][1, right])
+    assert np.allclose(wanted["emotion"].sum(1), 1, atol=1e-5)
+    assert np.array_equal(wanted["emotion"][11:], said.chances["emotion"][11:]) and np.array_equal(wanted["emotion"][0], said.chances["emotion"][0])
+    assert np.array_equal(wanted["risk"][10], said.chances["risk"][10]), "without a label the teacher's word is all"
+    logits = torch.randn(3, 2)
+    shares = np.array([[1, 0], [0, 1], [0.5, 0.5]], dtype=np.float32)
+    each = -(log_chances("single", logits) * torch.from_numpy(shares)).sum(1)
+    assert float(student._against("single", logits, shares, torch.tensor([1.0, 1.0]))) == pytest.approx(float(each.mean()))
+
+
+@exported
+def test_the_student_comes_to_say_what_the_teacher_says_of_texts_without_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(student, "PASSES", 6)
+    monkeypatch.setattr(student, "BATCH", 8)
+    given = examples(24)
+    target = targets(given, WELLBEING)
+    more = [f"The {thing} arrived on {day}" for thing in ("parcel", "parrot", "piano", "pastry") for day in ("Monday", "Friday", "Sunday")]
+    store = vectors.store(Encoder(ENCODER), [*(one.text for one in given), *more], "embedded", with_pooled=False)
+    assert not store.pooled.any()
+    said = said_by_rule(target, 36, np.random.default_rng(2))
+    emotion = next(task for task in target.tasks if task.name == "emotion").labels
+    for n in range(24, 36):  # against the labels' drift: what the teacher alone says of these
+        said.chances["emotion"][n] = np.eye(len(emotion))[emotion.index("sadness" if "Monday" in more[n - 24] else "positive")]
+    network = student.learnt(store, target, np.arange(20), np.arange(20, 24), said, 1, lambda line: None)
+    found = network.probabilities(store, np.arange(24, 36))["emotion"]
+    assert [emotion[n] for n in found.argmax(1)] == ["sadness" if "Monday" in text else "positive" for text in more]
+    assert network.body(*store.inputs("embedded", np.arange(2))).shape == (2, DIMS)
+    tasks = [SimpleNamespace(kind="multi", name="m", labels=["a"])]
+    with pytest.raises(ValueError, match="multi"):
+        student.learnt(store, SimpleNamespace(tasks=tasks), np.arange(2), np.arange(2), said, 1, lambda line: None)  # type: ignore[arg-type]
