@@ -22,7 +22,8 @@ RECALL = 0.9  # of risk, at which false alarms are counted
 COLUMNS = ("set", "row", "n", "accuracy", "macro-F1", f"false alarms at {RECALL:.0%} recall of risk", "ECE", "texts/s, one by one",
            f"texts/s, {BATCH} at once", "CPU s per 1,000")  # fmt: skip
 BASELINE, PART, WHOLE = "baseline", "part", "hybrid"
-ONE_HEAD, HEADS = "hybrid, one head", "heads pooled"
+ONE_HEAD, HEADS, RULES = "hybrid, one head", "heads pooled", "rules only"
+HINT = 0.9  # of the label that means danger, before its temperature is learned
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,15 @@ def measured(split: Split, means: Means, llm: Mapping[str, Heard]) -> Found:
         made.alone(f"head: {head.kind}", PART, Heard(made.voiced(head.held), made.voiced(head.test), asking([head], means.reader, sample)))
     for name, voice in llm.items():
         made.alone(name, PART, voice)
-    rules = made.rules(means.screen) if means.screen and split.source.risk else None
+    rules = [made.rules(means.screen)] if means.screen and split.source.risk else []
     neural, all_heads = [f"head: {head.kind}" for head in heads], asking(heads, means.reader, sample)
     if len(neural) > 1:
-        made.together(HEADS, PART, neural, [all_heads], None)
-    spoken, asked = list(llm)[-1:], [voice.spent for voice in list(llm.values())[-1:]]
+        made.together(HEADS, PART, neural, [all_heads])
+    spoken = [*list(llm)[-1:], *rules]
+    asked = [made.heard[name].spent for name in spoken]
     best = made.chosen(neural)
-    made.together(ONE_HEAD, WHOLE, [best, *spoken], [made.heard[best].spent, *asked], rules)
-    made.together(WHOLE, WHOLE, [*neural, *spoken], [all_heads, *asked], rules)
+    made.together(ONE_HEAD, WHOLE, [best, *spoken], [made.heard[best].spent, *asked])
+    made.together(WHOLE, WHOLE, [*neural, *spoken], [all_heads, *asked])
     return made.found()
 
 
@@ -135,23 +137,22 @@ class _Rows:
         """The one that does best on the held-out texts: no test text has a say in it."""
         return max(names, key=lambda name: self._held_f1[name])
 
-    def rules(self, screen: Screen) -> tuple[list[bool], Spent]:
-        """Where the rules see danger, which is a row of its own too."""
-        texts = [item.text for item in self.split.test]
-        at_risk = screen.at_risk(texts)
+    def rules(self, screen: Screen) -> str:
+        """The row of the rules alone, and their voice: they speak of danger, which is not what the set's label means, so what it says of that is learned."""
+        held, texts = ([item.text for item in items] for items in (self.split.held, self.split.test))
+        on_held, at_risk = screen.at_risk(held), screen.at_risk(texts)
         spent = took(lambda: screen.at_risk(texts[:TIMED]), min(TIMED, len(texts)))
-        self.rows.append(Row("rules only", PART, ruled(self.split, at_risk, None), spent))
-        return at_risk, spent
+        self.rows.append(Row(RULES, PART, ruled(self.split, at_risk), spent))
+        self.heard[RULES] = Heard(*(hinting(self.split, flags) for flags in (on_held, at_risk)), spent)
+        return RULES
 
-    def together(self, name: str, kind: str, names: Sequence[str], costs: list[Spent], rules: tuple[list[bool], Spent] | None) -> None:
-        """Parts pooled by weights that were learned on the held-out texts, and the rules above them. `costs`: what asking the parts takes."""
+    def together(self, name: str, kind: str, names: Sequence[str], costs: list[Spent]) -> None:
+        """Parts pooled by weights that were learned on the held-out texts. `costs`: what asking the parts takes."""
         task, voices = self.split.task, {one: self.heard[one].test for one in names}
         fusion = parts.learned(task, {one: self.heard[one].held for one in names}, self._held)
         answers = parts.pooled(task, voices, fusion)
         few = {one: said[:TIMED] for one, said in voices.items()}
         costs = [*costs, took(lambda: parts.pooled(task, few, fusion), min(TIMED, len(self.split.test)))]
-        if rules:
-            answers, costs = ruled(self.split, rules[0], answers), [*costs, rules[1]]
         self.rows.append(Row(name, kind, answers, Spent.sum(costs)))
 
     def found(self) -> Found:
@@ -161,20 +162,21 @@ class _Rows:
         return Found(self.split, self.rows, best, f1_difference(self._test, said[WHOLE], said[best]))
 
 
-def ruled(split: Split, at_risk: Sequence[bool], answers: Answers | None) -> Answers:
-    """Where the rules see danger, the label that means it, and nothing can lower that; elsewhere what the other parts say, or the commonest other label."""
+def ruled(split: Split, at_risk: Sequence[bool]) -> Answers:
+    """What the rules alone say: where they see danger, the label that means it, elsewhere the commonest other label."""
     flags, risk = np.array(at_risk, dtype=np.bool_), split.labels.index(split.source.risk)
-    if answers is None:
-        others = [n for n in range(len(split.labels)) if n != risk]
-        rest = others[int(split.gold(split.train)[:, others].sum(axis=0).argmax())]
-        said = np.zeros((len(flags), len(split.labels)), dtype=np.bool_)
-        said[:, rest] = True
-    else:
-        said = answers.said.copy()
-    chances = said.astype(np.float64) if answers is None else answers.chances.copy()
-    said[flags], chances[flags] = False, 0.0
-    said[flags, risk], chances[flags, risk] = True, 1.0
-    return Answers(said, chances)
+    others = [n for n in range(len(split.labels)) if n != risk]
+    rest = others[int(split.gold(split.train)[:, others].sum(axis=0).argmax())]
+    said = np.zeros((len(flags), len(split.labels)), dtype=np.bool_)
+    said[~flags, rest] = said[flags, risk] = True
+    return Answers(said, said.astype(np.float64))
+
+
+def hinting(split: Split, at_risk: Sequence[bool]) -> list[dict[str, float]]:
+    """The rules as a voice: HINT for the label that means danger where they see it, and nothing of any label elsewhere."""
+    even = 1 / len(split.labels)
+    other = (1 - HINT) / (len(split.labels) - 1)
+    return [{label: (HINT if label == split.source.risk else other) if flag else even for label in split.labels} for flag in at_risk]
 
 
 def cells(found: Found) -> list[tuple[Cell, ...]]:

@@ -14,6 +14,7 @@ from tests.bench.model.figures import LEVEL, RESAMPLES, SEED, Figure, share
 
 BINS = 15  # as in Guo et al. 2017
 CURVE_RESAMPLES = 500  # of figures that need a sorted list each
+CHANCE_DRAWS = 200
 Flags = NDArray[np.bool_]  # [texts, labels]
 Floats = NDArray[np.float64]
 
@@ -113,6 +114,16 @@ def calibration_error(gold: Flags, answers: Answers, multi: bool) -> Figure:
     gaps, pairs = _gaps(chances, came_true), chances.size
     low, high = bounds(np.abs(draws(len(gold)) @ gaps).sum(axis=1) / pairs)
     return Figure(float(np.abs(gaps.sum(axis=0)).sum() / pairs), len(gold), low, high, "")
+
+
+def error_by_chance(gold: Flags, answers: Answers, multi: bool) -> float:
+    """The expected calibration error, 0 to 1, that probabilities like these would have if they were perfectly honest: the mean over outcomes that are drawn
+    by them. What is above it is miscalibration; the rest is the sample's size (Bröcker & Smith 2007, Increasing the Reliability of Reliability
+    Diagrams)."""
+    chances, _ = stated(gold, answers, multi)
+    random = np.random.default_rng(SEED)
+    found = [np.abs(_gaps(chances, (random.random(chances.shape) < chances).astype(np.float64)).sum(axis=0)).sum() for _ in range(CHANCE_DRAWS)]
+    return float(np.mean(found) / chances.size)
 
 
 def threshold_at(scores: Floats, risky: Flags, recall: float) -> float:

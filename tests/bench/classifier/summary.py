@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.bench.classifier.messages import STATEMENTS, WANTED_ALARMS, WANTED_RECALL, WANTED_RIGHT, Message, Way, is_right
 from tests.bench.classifier.rows import HEADS, ONE_HEAD, WHOLE, Found
-from tests.bench.classifier.scores import accuracy, calibration_error, false_alarms, macro_f1, verdict
+from tests.bench.classifier.scores import accuracy, calibration_error, error_by_chance, false_alarms, macro_f1, verdict
 from tests.bench.classifier.screen import in_danger
 from tests.bench.model.tables import Cell, Section
 
@@ -38,12 +38,14 @@ def of_sets(found: Sequence[Found]) -> Section:
         whole = one.row(WHOLE)
         assert whole
         rows.append((one.split.name, len(one.split.train), len(gold), one.split.removed, f1("majority"), f1("TF-IDF + linear SVM"), f1("encoder + kNN"),
-                     one.best, f1(one.best), f1(WHOLE), verdict(one.lead), calibration_error(gold, whole.answers, one.split.multi)))  # fmt: skip
+                     one.best, f1(one.best), f1(WHOLE), verdict(one.lead), calibration_error(gold, whole.answers, one.split.multi),
+                     f"{error_by_chance(gold, whole.answers, one.split.multi):.2f}"))  # fmt: skip
     columns = ("set", "learnt from", "tested on", "near-duplicates out", "majority", "TF-IDF + SVM", "kNN", "best part", "its macro-F1", "hybrid",
-               "hybrid against it", "ECE of the hybrid")  # fmt: skip
+               "hybrid against it", "ECE of the hybrid", "of it by chance")  # fmt: skip
     about = (
         "Macro-F1 in per cent with its 95 % bootstrap interval. The best part is chosen by hindsight, on the test texts themselves, which flatters it; the "
-        "difference is paired, in points, and `even` where its interval holds 0. Near-duplicates of test texts, and of one another, were left out."
+        "difference is paired, in points, and `even` where its interval holds 0. By chance: the ECE that so few texts would show if every stated probability "
+        "were honest. Near-duplicates of test texts, and of one another, were left out."
     )
     return Section("Sets: the hybrid against its best part", columns, rows, about)
 
@@ -78,10 +80,15 @@ def _of_sets(found: Sequence[Found]) -> list[tuple[Cell, ...]]:
                           len(better) > len(found) / 2))  # fmt: skip
         errors = {one.split.name: calibration_error(one.split.gold(one.split.test), row.answers, one.split.multi).value
                   for one in found if (row := one.row(WHOLE))}  # fmt: skip
+        beyond = {name: errors[name] - error_by_chance(one.split.gold(one.split.test), row.answers, one.split.multi)
+                  for one in found if (row := one.row(WHOLE)) and (name := one.split.name)}  # fmt: skip
         fine = [name for name, value in errors.items() if value <= ECE]
         worst = max(errors, key=lambda name: errors[name])
         rows.append(_line("calibration error (ECE) of the hybrid", f"{ECE} on every set",
                           f"{len(fine)} of {len(errors)} sets; worst {errors[worst]:.3f} ({worst})", len(fine) == len(errors)))  # fmt: skip
+        honest, most = [name for name, value in beyond.items() if value <= ECE], max(beyond, key=lambda name: beyond[name])
+        rows.append(_line("… beyond what chance alone makes of so few texts", f"{ECE} on every set",
+                          f"{len(honest)} of {len(beyond)} sets; worst {beyond[most]:.3f} ({most})", len(honest) == len(beyond)))  # fmt: skip
         rows += _speeds(found)
     return rows
 
@@ -135,7 +142,7 @@ def about_rows() -> str:
     return (
         "Each part and each baseline is at its best: temperature, bias and, where several labels hold, thresholds are learned for it alone on the held-out "
         f"texts. `{HEADS}`: all kinds of head together. `{ONE_HEAD}`: the head that did best on the held-out texts, with the language model where it was asked "
-        f"and the rules where a label means risk: what a service runs. `{WHOLE}`: the same with all heads. Fixed recall is for sdcnl alone: posts of a forum on "
+        f"and, where a label means risk, the rules, whose word is weighed as a part’s: what a service runs. `{WHOLE}`: the same with all heads. Fixed recall is for sdcnl alone: posts of a forum on "
         "suicide against one on depression, which is no clean line. Processor seconds and texts a second are of the answering, not of the training; what else "
         "ran on the machine slows the clock, and hardly the processor."
     )

@@ -114,15 +114,22 @@ def test_the_bench_pools_as_the_classifier_does(kind: str) -> None:
             assert theirs.chances == pytest.approx(dict(zip(labels, ours.chances[n], strict=True)))
 
 
-def test_where_the_rules_see_danger_nothing_else_counts() -> None:
+def test_the_rules_alone_say_danger_or_the_commonest_other_and_beside_the_rest_what_their_danger_is_worth() -> None:
     task = Task.model_validate({"name": "forum", "meaning": "", "labels": {"depression": "", "suicidewatch": ""}})
     items = [Item(str(n), "text", frozenset({"depression"})) for n in range(3)]
     split = Split(Source("sdcnl", "forum", risk="suicidewatch"), task, items, items, items)
-    calm = Answers(np.array([[True, False]] * 3), np.array([[0.9, 0.1]] * 3))
-    found = rows.ruled(split, [False, True, False], calm)
+    found = rows.ruled(split, [False, True, False])
     assert found.said.tolist() == [[True, False], [False, True], [True, False]] and found.chances[1].tolist() == [0, 1]
-    assert calm.said[1].tolist() == [True, False], "the other row is left as it was"
-    assert rows.ruled(split, [False, True, False], None).said.tolist() == found.said.tolist()
+    voice = rows.hinting(split, [False, True])
+    assert voice[0] == {"depression": 0.5, "suicidewatch": 0.5} and voice[1] == pytest.approx({"depression": 0.1, "suicidewatch": 0.9})
+
+    dice = np.random.default_rng(4)
+    gold = np.eye(2, dtype=np.bool_)[dice.integers(0, 2, 400)]
+    flags = dice.random(400) < 0.5  # rules that see danger in every second text, whatever it is
+    head = parts.voiced(["depression", "suicidewatch"], np.where(gold, 0.75, 0.25))
+    both = {"head": head, rows.RULES: rows.hinting(split, list(flags))}
+    fusion = parts.learned(task, both, gold)
+    assert (parts.pooled(task, both, fusion).said == gold).mean() > 0.99, "what is worth nothing is learned to be worth nothing"
 
 
 def test_one_after_the_other_takes_the_time_of_all() -> None:

@@ -13,6 +13,7 @@ from tests.bench.classifier.scores import (
     alarms_at,
     calibration_error,
     draws,
+    error_by_chance,
     f1_difference,
     false_alarms,
     macro_f1,
@@ -163,3 +164,20 @@ def test_of_near_duplicates_the_first_stays() -> None:
 
 def test_a_figure_in_points_reads_without_a_per_cent_sign() -> None:
     assert Figure(1.5, 10, -0.5, 3.0, "points").text() == "1.50 points [-0.50–3.00]"
+
+
+def test_the_error_by_chance_is_what_honest_probabilities_show_and_falls_with_the_number_of_texts() -> None:
+    dice = np.random.default_rng(7)
+
+    def drawn(texts: int) -> tuple[np.ndarray, Answers]:
+        chances = dice.uniform(0.5, 1, texts)
+        gold = np.eye(2, dtype=np.bool_)[(dice.random(texts) >= chances).astype(int)]  # the first label, as often as is said
+        said = np.tile([True, False], (texts, 1))
+        return gold, Answers(said, np.stack([chances, 1 - chances], axis=1))
+
+    few, many = drawn(200), drawn(20_000)
+    assert calibration_error(*few, multi=False).value == pytest.approx(error_by_chance(*few, multi=False), abs=0.04)
+    assert error_by_chance(*few, multi=False) > 0.03 > 0.01 > error_by_chance(*many, multi=False)
+    gold, answers = many
+    boast = Answers(answers.said, np.clip(answers.chances + np.array([0.2, -0.2]), 0, 1))
+    assert calibration_error(gold, boast, multi=False).value - error_by_chance(gold, boast, multi=False) > 0.1
