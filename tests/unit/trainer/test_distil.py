@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from services.trainer.runs.distil import __main__ as distil
-from services.trainer.runs.distil import pool, student, teacher, writer
+from services.trainer.runs.distil import changed, pool, student, teacher
 from services.trainer.runs.heads import vectors
 from services.trainer.runs.heads.examples import Example, Targets, targets
 from services.trainer.runs.heads.network import log_chances
@@ -28,22 +31,22 @@ def examples(n: int = 40) -> list[Example]:
     ]
 
 
-def test_whole_lines_of_a_list_are_kept_and_what_is_broken_off_or_measured_with_is_not() -> None:
-    made = " I slept badly again.\n- nobody rang me today\n2. “the train was late, so what”\n- I feel unstoppable today!\n- see www.example.org for more\n- ok\n- and then she"
-    assert writer.lines(made) == ["I slept badly again.", "nobody rang me today", "the train was late, so what"]
-    assert writer.lines(" It ended well.") == ["It ended well."] and writer.lines(" it ended") == []
-    assert writer.plain("I'm  FINE!") == writer.plain("i'm fine")
+def test_words_are_changed_for_their_nearest_and_the_small_ones_stay(tmp_path: Path) -> None:
+    dice = np.random.default_rng(3)
+    words = ["[PAD]", "[UNK]", *(f"word{chr(97 + n)}" for n in range(26)), "the", "Cap", "ab"]
+    vectors = dice.normal(size=(len(words), 8)).astype(np.float32)
+    vectors[words.index("wordb")] = vectors[words.index("worda")] + 0.01
+    Tokenizer(WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
+    save_file({"embeddings.word_embeddings.weight": vectors}, str(tmp_path / "model.safetensors"))
+    near = changed.neighbours(tmp_path)
+    assert set(near) == {f"word{chr(97 + n)}" for n in range(26)} | {"the"}, "no capital, nothing short, no mark"
+    assert "wordb" in near["worda"] and "worda" not in near["worda"] and len(near["worda"]) == changed.NEAREST
 
-
-def test_prompts_show_texts_of_one_emotion_among_others_and_break_off() -> None:
-    asked = writer.prompts([*examples(), Example("two\nlines", GLAD), Example("long " * 100, SAD)], "emotion", 3)
-    for prompt in (next(asked) for _ in range(20)):
-        lines = prompt.split("\n")
-        assert lines[0] in writer.LISTS and lines[-1] == "-" and len(lines) == writer.SHOWN + 2
-        glad = sum("lovely" in line for line in lines)
-        assert max(glad, writer.SHOWN - glad) >= writer.ALIKE and "long long" not in prompt
-    again = writer.prompts(examples(), "emotion", 3)
-    assert [next(again) for _ in range(3)] == [prompt for prompt, _ in zip(writer.prompts(examples(), "emotion", 3), range(3), strict=False)]
+    small = {"glad": ["happy"], "the": ["a"], "day": ["night"]}
+    made = list(changed.changed(["The day I was GLAD, Glad", "nothing known"], small, times=60))
+    assert {"The night I was GLAD, Glad", "The day I was HAPPY, Glad", "The day I was GLAD, Happy"} <= set(made)
+    assert not any("nothing" in text or text.startswith("A ") for text in made)
+    assert made == list(changed.changed(["The day I was GLAD, Glad"], small, times=60))
 
 
 def test_the_pool_holds_each_text_once_and_no_labelled_one(tmp_path: Path) -> None:
@@ -51,12 +54,9 @@ def test_the_pool_holds_each_text_once_and_no_labelled_one(tmp_path: Path) -> No
     (tmp_path / "goemotions").mkdir()
     comments = ["Nobody  rang!", "Thanks, [NAME], that helps", "Thanks, [NAME], that helps", "I am unstoppable", "x" * 500]
     (tmp_path / "goemotions" / "train.jsonl").write_text("".join(json.dumps({"text": text, "label": ["joy"]}) + "\n" for text in comments))
-    made = tmp_path / "written.jsonl"
-    made.write_text(json.dumps({"text": "I ate soup today."}) + "\n" + json.dumps({"text": "my cat ran off"}) + "\n")
-    assert pool.gathered(own, tmp_path, made) == [
-        ("sentence", "I ate soup today."), ("sentence", "Then I went to bed early."), ("comment", "Thanks, Alex, that helps"), ("written", "my cat ran off"),
+    assert pool.gathered(own, tmp_path, ["I ate soup today.", "Nobody sang."]) == [
+        ("sentence", "I ate soup today."), ("sentence", "Then I went to bed early."), ("comment", "Thanks, Alex, that helps"), ("changed", "Nobody sang."),
     ]  # fmt: skip
-    assert pool.gathered(own, tmp_path, None)[-1][0] == "comment"
 
 
 def small_encoder(folder: Path) -> Path:

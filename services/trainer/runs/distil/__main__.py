@@ -1,12 +1,11 @@
-"""Make the head that ships learn from a large encoder, in four steps, each of which leaves its files in --work.
+"""Make the head that ships learn from a large encoder, in three steps, each of which leaves its files in --work.
 
-    python -m services.trainer.runs.distil write --writer FOLDER    # texts in the manner of ours, by a small language model; as long as you let it
     python -m services.trainer.runs.distil teach --large FOLDER     # the large encoder learns our labelled texts
-    python -m services.trainer.runs.distil say --large FOLDER       # … and says what it thinks of those, of unlabelled and of written ones
+    python -m services.trainer.runs.distil say --large FOLDER       # … and says what it thinks of those and of unlabelled ones
     python -m services.trainer.runs.distil learn --out deploy/model/heads/wellbeing --said build/said.jsonl
 
 FOLDER: a model in the transformers' format (docs/classifier.md names those of the head that ships). One labelled text in twenty is kept back for the
-temperatures, and one in twenty for the figures; --said has both, for fit_fusion. Neither the teacher nor the head has learnt them. `write` can be left out.
+temperatures, and one in twenty for the figures; --said has both, for fit_fusion. Neither the teacher nor the head has learnt them.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from services.trainer.runs.distil import pool, student, teacher, writer
+from services.trainer.runs.distil import changed, pool, student, teacher
 from services.trainer.runs.gather import data_folder
 from services.trainer.runs.heads import export, training, vectors
 from services.trainer.runs.heads.examples import Targets, dealt, targets
@@ -78,13 +77,11 @@ def said_of(work: Path, target: Targets) -> teacher.Said:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=["write", "teach", "say", "learn"])
+    parser.add_argument("step", choices=["teach", "say", "learn"])
     parser.add_argument("--collection", default="wellbeing")
     parser.add_argument("--work", type=Path, default=Path("build/distil"))
-    parser.add_argument("--writer", type=Path, default=None, help="write: a causal language model")
-    parser.add_argument("--rounds", type=int, default=150, help="write: of some 200 texts each")
-    parser.add_argument("--seed", type=int, default=7, help="write: another one writes other texts")
     parser.add_argument("--large", type=Path, default=None, help="teach, say: an encoder")
+    parser.add_argument("--times", type=int, default=2, help="say: how often each of our texts is shown with other words")
     parser.add_argument("--data-folder", default=None, help="say: where GoEmotions and the books are (FEEDLOOP_DATA, else ../shared/data)")
     parser.add_argument("--encoder", type=Path, default=Path("build/encoder"))
     parser.add_argument("--out", type=Path, default=None, help="learn: the head's folder")
@@ -104,21 +101,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         or (given.step == "learn" and given.out is None)
     ):
         sys.exit(f"distil {given.step}: see --help for the folder that it needs")
-    if given.step == "write":
-        main_task = max(target.tasks, key=lambda task: len(task.labels)).name
-        with (given.work / "written.jsonl").open("a", encoding="utf-8") as file:
-            for number, made in enumerate(writer.written(given.writer, [examples[n] for n in taught], main_task, given.rounds, given.seed), 1):
-                file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in made)
-                file.flush()
-                print(f"round {number} of {given.rounds}: {len(made)} texts", flush=True)
-    elif given.step == "teach":
+    if given.step == "teach":
         model = teacher.taught(given.large, texts, target, taught, SEED, lambda line: print(line, flush=True))
         torch.save(model.state_dict(), given.work / "teacher.pt")
         told = model.say([texts[n] for n in measured])
         print("\n".join(training.summary(figures(target, measured, {name: one.astype(np.float64) for name, one in told.chances.items()}))))
     elif given.step == "say":
-        made = given.work / "written.jsonl"
-        more = pool.gathered(examples, data_folder(given.data_folder), made if made.exists() else None)
+        others = changed.changed([texts[n] for n in taught], changed.neighbours(given.large), given.times)
+        more = pool.gathered(examples, data_folder(given.data_folder), others)
         say_all(given.work, given.large, texts, target, more, lambda line: print(line, flush=True))
         print(f"{given.work}: {len(texts)} labelled texts and {len(more)} others")
     else:

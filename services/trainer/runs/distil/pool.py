@@ -1,27 +1,28 @@
-"""Texts without labels, for the teacher to label: sentences of our own texts, comments of GoEmotions (Demszky et al. 2020; CC BY 4.0; their words, not their
-labels), and what a small language model wrote."""
+"""Texts without labels, for the teacher to label: sentences of our own texts, our texts with other words in them, and the comments of GoEmotions (Demszky
+et al. 2020; CC BY 4.0; their words, not their labels)."""
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from services.trainer.runs.distil.writer import NOT_WRITTEN, lines, plain
 from services.trainer.runs.heads.examples import Example
 from shared.grounding import sentences
 
 MOST_CHARS = 400
+NOT_USED = re.compile(r"unstoppabl|https?:|www\.", re.IGNORECASE)  # the first is measured with (docs/classifier.md)
 _HIDDEN = {"[NAME]": "Alex", "[RELIGION]": "Christian"}  # what stands for words that were taken out
 
 
-def gathered(examples: Sequence[Example], data: Path, made: Path | None) -> list[tuple[str, str]]:
-    """(source, text), each text once and none of the labelled ones among them. `made`: JSON lines of what was written. Raises OSError where a file is
-    missing."""
+def gathered(examples: Sequence[Example], data: Path, others: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """(source, text), each text once and none of the labelled ones among them. `others`: those with other words. Raises OSError where GoEmotions is not
+    in the data folder."""
     seen = {plain(one.text) for one in examples}
     found = []
-    for source, texts in (("sentence", parts(examples)), ("comment", comments(data)), ("written", from_file(made))):
+    for source, texts in (("sentence", parts(examples)), ("comment", comments(data)), ("changed", others)):
         for text in texts:
             key = plain(text)
-            if key and key not in seen and len(text) <= MOST_CHARS and not NOT_WRITTEN.search(text):
+            if key and key not in seen and len(text) <= MOST_CHARS and not NOT_USED.search(text):
                 seen.add(key)
                 found.append((source, text))
     return found
@@ -44,7 +45,6 @@ def comments(data: Path) -> Iterator[str]:
         yield text
 
 
-def from_file(made: Path | None) -> Iterator[str]:
-    """What services.trainer.runs.distil.writer wrote."""
-    for line in made.read_text(encoding="utf-8").splitlines() if made else ():
-        yield from lines(json.loads(line)["text"] + "\n")
+def plain(text: str) -> str:
+    """A text without case, marks and spaces, to know it again."""
+    return " ".join(re.findall(r"\w+", text.lower()))

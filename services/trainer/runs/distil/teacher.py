@@ -17,6 +17,7 @@ from services.trainer.runs.heads.network import chances, label_weights, losses
 from services.trainer.runs.precision import autocast, has_bf16
 
 FROZEN = 4  # layers
+FILLED = 8  # a batch is filled up to a multiple of so many pieces: each new shape costs memory that is never given back
 PASSES, BATCH, RATE, HEAD_RATE, DECAY, WARM = 2, 48, 4e-5, 1e-3, 0.01, 0.1
 MOST_TOKENS, MOST_CHARS, AT_ONCE, DROPOUT = 256, 2000, 64, 0.1
 
@@ -50,7 +51,7 @@ class Large(nn.Module):
 
     def features(self, rows: Sequence[list[int]]) -> torch.Tensor:
         """[n, width], of length sqrt(width)."""
-        longest = max(map(len, rows))
+        longest = -(-max(map(len, rows)) // FILLED) * FILLED
         ids, mask = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id)), torch.zeros((len(rows), longest))
         for n, row in enumerate(rows):
             ids[n, : len(row)] = torch.tensor(row)
