@@ -2,7 +2,7 @@
 models of shared.asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -12,9 +12,11 @@ from starlette.routing import Route
 
 from services.inference.adapters import Served
 from services.inference.enrich import Enricher
+from shared import metrics
 from shared.asked import MOST_ASKED, Asked, LabelsAsked, LabelsSpoken, Spoken
 from shared.bodies import LARGE, body
 from shared.errors import PermanentError, TransientError, one_line
+from shared.guard import TRANSIENT
 from shared.openapi import document, holds, refusals
 from shared.prompts import headed
 from shared.service import Json
@@ -37,17 +39,36 @@ class Labels:
     async def labels(self, request: Request) -> Response:
         """As shared.asked says. A text that the model can't be asked about has its `problem`; 503 where the engine is away or slow, and after a start until the
         adapter that was live is live again."""
-        asked = await body(request, LabelsAsked)
-        labels = label_set(asked.collection)
-        if labels.collection != asked.collection:
-            raise HTTPException(422, f"collection: there is no label set {asked.collection!r}; there are {', '.join(known())}")
-        if not self.settled():
+        outcome = "refused"  # what it is where it ends before the next line that says otherwise
+        try:
+            asked = await body(request, LabelsAsked)
+            tasks = self._tasks(asked.collection)
+            outcome = "failed"
+            told = await self._told(tasks, asked.items)
+            outcome = "problem" if any(one.problem for one in told) else "ok"
+        except TRANSIENT:
+            outcome = "away"
+            raise
+        finally:
+            metrics.LABEL_REQUESTS.labels(outcome).inc()
+        return Json(LabelsSpoken(items=told))
+
+    def _tasks(self, collection: str) -> list[Task]:
+        """What is asked about each text. Raises HTTPException or ValueError where there is no label set of this name."""
+        labels = label_set(collection)
+        if labels.collection != collection:
+            raise HTTPException(422, f"collection: there is no label set {collection!r}; there are {', '.join(known())}")
+        return labels.asked_of("llm")
+
+    async def _told(self, tasks: list[Task], items: Sequence[Asked]) -> list[Spoken]:
+        """What is said of each text, in their order. Raises what one of them met, once none is under way any more."""
+        if not self.settled():  # outside the time that is measured: nobody was asked
             raise TransientError("the adapter that was live is not loaded yet: try again in a moment")
-        tasks = labels.asked_of("llm")
-        told = await asyncio.gather(*(self._one(tasks, item) for item in asked.items), return_exceptions=True)
+        with metrics.LABEL_SECONDS.time():
+            told = await asyncio.gather(*(self._one(tasks, item) for item in items), return_exceptions=True)
         if failed := next((one for one in told if isinstance(one, BaseException)), None):
             raise failed
-        return Json(LabelsSpoken(items=[one for one in told if isinstance(one, Spoken)]))
+        return [one for one in told if isinstance(one, Spoken)]
 
     async def _one(self, tasks: list[Task], item: Asked) -> Spoken:
         async def read(served: Served) -> Spoken:

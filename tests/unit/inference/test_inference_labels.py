@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from services.inference.app import build
 from services.inference.handlers import Handlers
 from services.inference.labels import Labels
 from services.inference.settings import Settings
+from shared import metrics
 from shared.asked import MOST_ASKED, Asked
 from shared.bodies import LARGE
 from shared.errors import TransientError
@@ -235,3 +236,77 @@ async def test_the_service_describes_its_route_at_openapi_json(monkeypatch: pyte
     assert described == routes - own - gateway == {("/api/labels", "POST")}
     references = re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document))
     assert set(references) <= set(document["components"]["schemas"])
+
+
+@pytest.fixture
+def counted() -> Callable[[], dict[str, float]]:
+    """counted(): requests by outcome since the last call, and `seconds` for those whose time was taken."""
+
+    def now() -> dict[str, float]:
+        samples = [sample for metric in (metrics.LABEL_REQUESTS, metrics.LABEL_SECONDS) for family in metric.collect() for sample in family.samples]
+        found = {sample.labels["outcome"]: sample.value for sample in samples if sample.name == "feedloop_inference_label_requests_total"}
+        return {**found, "seconds": next(sample.value for sample in samples if sample.name == "feedloop_inference_label_seconds_count")}
+
+    before = now()
+
+    def since() -> dict[str, float]:
+        nonlocal before
+        then, before = before, now()
+        return {name: value - then.get(name, 0) for name, value in before.items() if value != then.get(name, 0)}
+
+    return since
+
+
+async def test_each_request_is_counted_once_by_what_became_of_it(client: httpx.AsyncClient, handlers, enricher, fake, counted, monkeypatch) -> None:
+    asked = {"items": [{"text": "A late goal."}, {"text": "Rates stay."}]}
+
+    async def nonsense_on_goals(request: web.Request) -> web.Response:
+        body = await request.json()
+        text = "blah" if "goal" in json.dumps(body["messages"]) else body["structured_outputs"]["choice"][0]
+        return web.json_response({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
+
+    assert (await client.post("/api/labels", json=asked)).status_code == 200
+    assert counted() == {"ok": 1, "seconds": 1}, "of two texts one request"
+    fake.hook = nonsense_on_goals
+    assert (await client.post("/api/labels", json=asked)).status_code == 200
+    assert counted() == {"problem": 1, "seconds": 1}
+    fake.hook, fake.instead = None, web.Response(status=503, text="overloaded")
+    assert (await client.post("/api/labels", json=asked)).status_code == 503
+    assert counted() == {"away": 1, "seconds": 1}, "how long it took to come to nothing is what one wants to know then"
+    fake.instead = None
+    for wrong in ({"items": []}, {**asked, "collection": "welbeing"}, {**asked, "collection": "../news"}):
+        assert (await client.post("/api/labels", json=wrong)).status_code == 422
+        assert counted() == {"refused": 1}, "the model was not asked: that is no time of its"
+    assert (await client.post("/api/labels", content=b" " * (LARGE + 1))).status_code == 413
+    assert counted() == {"refused": 1}
+    assert (await client.post("/api/labels", json=asked, headers={"Authorization": "Bearer wrong"})).status_code == 401
+    assert counted() == {}
+    handlers._settled.clear()
+    assert (await client.post("/api/labels", json=asked)).status_code == 503
+    assert counted() == {"away": 1}
+    handlers._settled.set()
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(type(enricher), "stamp", broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        await client.post("/api/labels", json=asked)
+    assert counted() == {"failed": 1, "seconds": 1}
+
+
+async def test_the_time_of_a_request_is_that_of_all_its_texts(client: httpx.AsyncClient, fake) -> None:
+    """Two texts side by side: with six the third pair waits for its turn, and the time that is measured is the whole."""
+
+    async def slow(request: web.Request) -> web.Response:
+        options = (await request.json())["structured_outputs"]["choice"]
+        await asyncio.sleep(0.1)
+        return web.json_response({"choices": [{"message": {"content": options[0]}, "finish_reason": "stop"}]})
+
+    def total() -> float:
+        [family] = metrics.LABEL_SECONDS.collect()
+        return next(sample.value for sample in family.samples if sample.name.endswith("_sum"))
+
+    fake.hook, before = slow, total()
+    assert (await client.post("/api/labels", json={"items": [{"text": f"A late goal {n}."} for n in range(6)]})).status_code == 200
+    assert total() - before >= 0.29
