@@ -29,6 +29,8 @@ class Spoken(BaseModel):
     """What the language model says of one text: task -> label, of the tasks that it gave a sound answer to; `model` says who spoke. `problem`: why nobody
     did."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # an answer always has all three, and its description says so
+
     verdict: dict[str, LabelScore] = {}
     model: ModelStamp | None = None
     problem: str = ""

@@ -38,6 +38,15 @@ POLLING = _gauge("ingest_polling", "sources that are being read, or wait for the
 ENRICH_SECONDS = _histogram("inference_enrich_seconds", "time to enrich one document", _SLOW)
 REQUESTS = _counter("inference_requests_total", "requests to the engine, by outcome", "outcome")
 LEFT_OUT = _counter("inference_left_out_total", "parts of an enrichment that were unsound and left out: a task's label, or the metadata", "part")
+LABEL_REQUESTS = _counter(
+    "inference_label_requests_total",
+    "requests for the labels of texts that are no documents, by outcome: ok, problem (answered, but of a text only why it has no labels), "
+    "refused (not understood, or too long), away (engine or adapter), failed (a fault of ours)",
+    "outcome",
+)
+LABEL_SECONDS = _histogram(
+    "inference_label_seconds", "time of such a request from when it was understood, its turn waited for; those that came to nothing too", _SLOW
+)
 ACTIVATIONS = _counter("inference_activations_total", "adapters asked to go live, by outcome", "outcome")
 LIVE = _gauge("inference_live_info", "1 for the digest that is live", "digest")
 

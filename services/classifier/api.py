@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +22,7 @@ from shared.care import HELP, Care, holding, severity, shown
 from shared.errors import TransientError
 from shared.events import Decision, ModelStamp, Span
 from shared.heads import Scores
+from shared.openapi import Problem, document, holds, refusals
 from shared.service import Json
 from shared.taxonomy import LabelSet
 
@@ -114,12 +114,6 @@ class Announced(BaseModel):
     count: int
     previous: str
     warnings: list[str]
-
-
-class Problem(BaseModel):
-    """What is wrong, in one line."""
-
-    error: str
 
 
 class Api:
@@ -232,57 +226,38 @@ class Api:
 
 def described() -> dict[str, Any]:
     """The OpenAPI document: paths, and the schemas of the models that the routes take and give."""
-    given = (ClassifyRequest, MatteredRequest, PublishRequest)
-    answers = (Classified, ManyClassified, Mattered, RulesInForce, Announced, Problem)
-    models = [*((model, "validation") for model in given), *((model, "serialization") for model in answers)]
-    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
-
-    def holds(about: str, *models: type[BaseModel]) -> dict[str, Any]:
-        refs = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
-        return {"description": about, "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}}}
-
-    wrong = {
-        str(status): holds(about, Problem)
-        for status, about in (
-            (401, "the access token is missing or wrong"),
-            (422, "what was sent is not understood"),
-            (503, "something is away, or the past is still being read: try again"),
-        )
-    }
+    wrong = refusals({422: "what was sent is not understood", 503: "something is away, or the past is still being read: try again"})
     explain = {"name": "explain", "in": "query", "schema": {"type": "string"}, "description": "1: the words that mattered to the head"}
     llm = {"name": "llm", "in": "query", "schema": {"type": "string"}, "description": "1: the language model is asked too"}
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Feedloop classifier",
-            "version": "1",
-            "description": "Verdicts on texts. They sort texts for a person; they are no diagnosis.",
+    paths = {
+        "/api/classify": {
+            "post": {
+                "summary": f"Classify one text, or up to {MOST_ITEMS} ({MOST_EXPLAINED} with explain, {MOST_ASKED} with llm)",
+                "parameters": [explain, llm],
+                "requestBody": {"required": True, **holds("one text, or many", ClassifyRequest)},
+                "responses": {"200": holds("the verdict, or the verdicts in the order given", Classified, ManyClassified), **wrong},
+            }
         },
-        "security": [{"token": []}],
-        "paths": {
-            "/api/classify": {
-                "post": {
-                    "summary": f"Classify one text, or up to {MOST_ITEMS} ({MOST_EXPLAINED} with explain, {MOST_ASKED} with llm)",
-                    "parameters": [explain, llm],
-                    "requestBody": {"required": True, **holds("one text, or many", ClassifyRequest)},
-                    "responses": {"200": holds("the verdict, or the verdicts in the order given", Classified, ManyClassified), **wrong},
-                }
-            },
-            "/api/mattered": {
-                "post": {
-                    "summary": "The words that moved the head towards the labels of a verdict",
-                    "requestBody": {"required": True, **holds("a text, and the label of each task", MatteredRequest)},
-                    "responses": {"200": holds("task -> the words", Mattered), **wrong},
-                }
-            },
-            "/api/rules": {
-                "get": {"summary": "What is in force", "responses": {"200": holds("rules, heads, learned weights", RulesInForce), **wrong}},
-                "post": {
-                    "summary": "Put rules in force in every replica",
-                    "requestBody": {"required": True, **holds("the files, all of them", PublishRequest)},
-                    "responses": {"202": holds("announced", Announced), "400": holds("the rules are refused, whole", Problem), **wrong},
-                },
+        "/api/mattered": {
+            "post": {
+                "summary": "The words that moved the head towards the labels of a verdict",
+                "requestBody": {"required": True, **holds("a text, and the label of each task", MatteredRequest)},
+                "responses": {"200": holds("task -> the words", Mattered), **wrong},
+            }
+        },
+        "/api/rules": {
+            "get": {"summary": "What is in force", "responses": {"200": holds("rules, heads, learned weights", RulesInForce), **wrong}},
+            "post": {
+                "summary": "Put rules in force in every replica",
+                "requestBody": {"required": True, **holds("the files, all of them", PublishRequest)},
+                "responses": {"202": holds("announced", Announced), "400": holds("the rules are refused, whole", Problem), **wrong},
             },
         },
-        "components": {"schemas": schemas["$defs"], "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }
+    return document(
+        "Feedloop classifier",
+        "Verdicts on texts. They sort texts for a person; they are no diagnosis.",
+        paths,
+        given=(ClassifyRequest, MatteredRequest, PublishRequest),
+        answers=(Classified, ManyClassified, Mattered, RulesInForce, Announced),
+    )

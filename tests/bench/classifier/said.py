@@ -53,7 +53,7 @@ async def ask(rows: Sequence[dict[str, Any]], collection: str, model: Path) -> l
 def by_head(path: Path, collection: str, threads: int) -> list[dict[str, Any]]:
     """A row for each labelled text of the file and task of the head that ships for the collection, with what that says."""
     head = Head.load(HEADS / collection)
-    given = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    given = lines(path)
     texts = [head_text(one.get("title", ""), one["text"]) for one in given]
     rows = []
     for number, (one, scores) in enumerate(zip(given, scores_of(Encoder(ENCODER, threads), texts, head.says), strict=True)):
@@ -61,6 +61,11 @@ def by_head(path: Path, collection: str, threads: int) -> list[dict[str, Any]]:
         rows += [{"task": task, "gold": one[task], **story, "parts": {"neural": said}} for task, said in scores.items() if task in one]
     print(f"learned with: neural={head.digest}")
     return rows
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The file's JSON lines; empty ones are passed over, as fit_fusion does."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def main() -> None:
@@ -76,7 +81,7 @@ def main() -> None:
     if given.texts:
         rows = by_head(given.texts, given.collection, 1)
     else:
-        rows = [json.loads(line) for line in given.rows.read_text(encoding="utf-8").splitlines()]
+        rows = lines(given.rows)
     groups = list(dict.fromkeys(row["group"] for row in rows))
     chosen = set(groups[:: -(-len(groups) // given.most)])
     # all questions about a text one after the other: the engine keeps what it has read
