@@ -54,7 +54,9 @@ def test_the_pool_holds_each_text_once_and_no_labelled_one(tmp_path: Path) -> No
     (tmp_path / "goemotions").mkdir()
     comments = ["Nobody  rang!", "Thanks, [NAME], that helps", "Thanks, [NAME], that helps", "I am unstoppable", "x" * 500]
     (tmp_path / "goemotions" / "train.jsonl").write_text("".join(json.dumps({"text": text, "label": ["joy"]}) + "\n" for text in comments))
-    assert pool.gathered(own, tmp_path, ["I ate soup today.", "Nobody sang."]) == [
+    apart = ["Nobody swam so far before", "Then we went to bed"]
+    more = ["I ate soup today.", "Nobody sang.", "Nobody ran so far before"]
+    assert pool.gathered([*own, Example("Then I slept. Well!", GLAD)], own, tmp_path, more, apart) == [
         ("sentence", "I ate soup today."), ("sentence", "Then I went to bed early."), ("comment", "Thanks, Alex, that helps"), ("changed", "Nobody sang."),
     ]  # fmt: skip
 

@@ -22,6 +22,7 @@ from services.trainer.runs.heads.wellbeing import USUAL, goemotions, read_folder
 from shared.encoder import DIMS, Encoder, Read
 from shared.errors import ConfigError
 from shared.taxonomy import LabelSet, label_set
+from tests.bench.classifier.messages import STATEMENTS
 
 ROOT = Path(__file__).parents[3]
 SMALL = ("logistic", "mlp", "textcnn")  # without layers of the encoder
@@ -293,7 +294,7 @@ def test_the_wellbeing_texts_are_sound_and_carry_their_usual_labels(tmp_path: Pa
 
 
 def test_no_text_of_the_benchmark_nor_one_nearly_like_it_is_trained_on() -> None:
-    """Jaccard of the words below 0.6; of texts of four words and fewer, none that is the same."""
+    """Jaccard of the words below 0.6; of texts of four words and fewer, and of the five statements, none that is the same."""
 
     def words(text: str) -> frozenset[str]:
         return frozenset(re.findall(r"\w+", text.casefold()))
@@ -316,6 +317,7 @@ def test_no_text_of_the_benchmark_nor_one_nearly_like_it_is_trained_on() -> None
             if len(text & trained[place]) >= (0.6 if len(text) > 4 else 1.0) * len(text | trained[place]):
                 alike.append((set(text), set(trained[place])))
     assert len(tested) > 700 and len(trained) > 8000 and not alike
+    assert not [text for text in trained if text in list(map(words, STATEMENTS))]
 
 
 def test_labels_of_goemotions_are_carried_over_where_they_mean_one_thing(tmp_path: Path) -> None:

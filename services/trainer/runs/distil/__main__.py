@@ -1,7 +1,7 @@
 """Make the head that ships learn from a large encoder, in three steps, each of which leaves its files in --work.
 
     python -m services.trainer.runs.distil teach --large FOLDER     # the large encoder learns our labelled texts
-    python -m services.trainer.runs.distil say --large FOLDER       # … and says what it thinks of those and of unlabelled ones
+    python -m services.trainer.runs.distil say --large FOLDER --apart tests/bench/texts    # … and says what it thinks of those and of unlabelled ones
     python -m services.trainer.runs.distil learn --out deploy/model/heads/wellbeing --said build/said.jsonl
 
 FOLDER: a model in the transformers' format (docs/classifier.md names those of the head that ships). One labelled text in twenty is kept back for the
@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--collection", default="wellbeing")
     parser.add_argument("--work", type=Path, default=Path("build/distil"))
     parser.add_argument("--large", type=Path, default=None, help="teach, say: an encoder")
+    parser.add_argument("--apart", type=Path, default=None, help="say: a folder of JSON lines; nothing nearly like their texts is learnt from")
     parser.add_argument("--times", type=int, default=2, help="say: how often each of our texts is shown with other words")
     parser.add_argument("--data-folder", default=None, help="say: where GoEmotions and the books are (FEEDLOOP_DATA, else ../shared/data)")
     parser.add_argument("--encoder", type=Path, default=Path("build/encoder"))
@@ -108,7 +109,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("\n".join(training.summary(figures(target, measured, {name: one.astype(np.float64) for name, one in told.chances.items()}))))
     elif given.step == "say":
         others = changed.changed([texts[n] for n in taught], changed.neighbours(given.large), given.times)
-        more = pool.gathered(examples, data_folder(given.data_folder), others)
+        apart = (
+            [json.loads(line)["text"] for path in sorted(given.apart.glob("*.jsonl")) for line in path.open(encoding="utf-8")] if given.apart else []
+        )
+        more = pool.gathered(examples, [examples[n] for n in taught], data_folder(given.data_folder), others, apart)
         say_all(given.work, given.large, texts, target, more, lambda line: print(line, flush=True))
         print(f"{given.work}: {len(texts)} labelled texts and {len(more)} others")
     else:

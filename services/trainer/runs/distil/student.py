@@ -19,7 +19,7 @@ from services.trainer.runs.heads.vectors import Store
 from services.trainer.runs.precision import autocast
 from shared.encoder import DIMS
 
-PASSES, BATCH, RATE, BODY_RATE, DECAY, WARM = 3, 64, 1e-3, 1.5e-4, 0.01, 0.05
+PASSES, BATCH, RATE, BODY_RATE, DECAY, WARM = 2, 64, 1e-3, 2e-4, 0.01, 0.05
 OF_TEACHER = 0.5  # of the target of a text that has a label
 OF_VECTORS = 1.0  # weight of the vectors' loss beside the labels'
 
