@@ -1,11 +1,12 @@
 """The classifier's heads: how right each kind is on public sets, and how many texts a second it reads against sentence-transformers in torch.
 
-    python -m tests.bench.heads quality [--data ../shared/data] [--sets dreaddit …] [--kinds logistic …] [--threads 2]
+    python -m tests.bench.heads quality [--data ../shared/data] [--sets dreaddit …] [--kinds logistic …] [--start FOLDER] [--threads 2]
     python -m tests.bench.heads speed [--threads 2] [--rounds 5]
 
 quality: each head is trained on a set's own train split and measured on its test split; where that is not in the data folder on its validation split, and
-where there is none on a fifth of the train split that was left out. Texts of the measured part that stand in the taught one too are left out. The vectors
-are kept in build/heads. speed: in turns in one process (as tests.bench.encoder), encoder and head together. Both write build/bench/heads-*.json.
+where there is none on a fifth of the train split that was left out. Texts of the measured part that stand in the taught one too are left out. --start: also
+a tuned head that begins with the layers of the tuned head in that folder. The vectors are kept in build/heads. speed: in turns in one process (as
+tests.bench.encoder), encoder and head together. Both write build/bench/heads-*.json.
 """
 
 import argparse
@@ -52,9 +53,10 @@ def _lines(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def quality(folder: Path, name: str, kinds: Sequence[str], threads: int) -> dict[str, Any]:
-    """Kind -> its figures on a set, and the seconds of its training, without those of the vectors, which are told apart."""
-    from services.trainer.runs.heads import training, vectors
+def quality(folder: Path, name: str, kinds: Sequence[str], threads: int, begin: Path | None = None) -> dict[str, Any]:
+    """Kind -> its figures on a set, and the seconds of its training, without those of the vectors, which are told apart. `begin`: the folder of a head, for
+    one that begins with its layers. Raises ConfigError where that does not fit."""
+    from services.trainer.runs.heads import start, training, vectors
     from services.trainer.runs.heads.examples import Example, targets
     from services.trainer.runs.heads.figures import figures
     from shared.encoder import Encoder
@@ -67,19 +69,21 @@ def quality(folder: Path, name: str, kinds: Sequence[str], threads: int) -> dict
     examples = [Example(row["text"], {"label": row["label"]}) for row in [*taught, *measured]]
     target, encoder = targets(examples, labels), Encoder(ROOT / "build" / "encoder", threads)
     report: dict[str, Any] = {"measured_on": how, "taught": len(taught), "measured": len(measured)}
-    for kind in kinds:
+    begun = start.read(begin, encoder.digest) if begin else None
+    asked = [(kind, kind, None) for kind in kinds] + ([(f"tuned, from {begun.collection}", "tuned", begun)] if begun else [])
+    for row, kind, layers in asked:
         began = time.monotonic()
         store = vectors.store(encoder, [one.text for one in examples], training.KINDS[kind].READS, KEEP)
         read_s = time.monotonic() - began
         began = time.monotonic()
-        network = training.once(kind, store, target, np.arange(len(taught)))
+        network = training.once(kind, store, target, np.arange(len(taught)), start=layers)
         train_s = time.monotonic() - began
         places = np.arange(len(taught), len(examples))
         one = figures(target, places, network.probabilities(store, places))["label"]
         if name in POSITIVE:
             one["f1_of"] = one["f1"][POSITIVE[name]]
-        report[kind] = {**one, "vectors_s": round(read_s, 1), "training_s": round(train_s, 1)}
-        print(f"{name} {kind}: {told(name, report[kind])}", flush=True)
+        report[row] = {**one, "vectors_s": round(read_s, 1), "training_s": round(train_s, 1)}
+        print(f"{name} {row}: {told(name, report[row])}", flush=True)
     return report
 
 
@@ -93,9 +97,10 @@ def table(report: dict[str, Any]) -> str:
     """The figures, and for each set whether the best kind reaches what is asked."""
     lines = ["| set | measured on | kind | accuracy | macro-F1 | ECE | training |", "|---|---|---|---|---|---|---|"]
     for name, found in report.items():
-        best = max(value(name, found[kind]) for kind in found if kind in KINDS)
+        kinds = [kind for kind, one in found.items() if isinstance(one, dict)]
+        best = max(value(name, found[kind]) for kind in kinds)
         wanted = f"{best:.3f} of the {SETS[name]} that are asked" if name in SETS else ""
-        for kind in (kind for kind in KINDS if kind in found):
+        for kind in kinds:
             one, where = found[kind], f"{found['measured_on']}, {found['measured']} texts; {wanted}"
             lines.append(
                 f"| {name} | {where} | {kind} | {one['accuracy']:.3f} | {one['macro_f1']:.3f} | {one['ece']:.3f} | {one['training_s']:.0f} s |"
@@ -173,6 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default=None)
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--start", type=Path, default=None, help="the folder of a tuned head, for one that begins with its layers")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args(argv)
@@ -189,9 +195,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from services.trainer.runs.gather import data_folder
+    from shared.errors import ConfigError
 
     torch.set_num_threads(args.threads)
-    found = {name: quality(data_folder(args.data), name, args.kinds, args.threads) for name in args.sets}
+    try:
+        found = {name: quality(data_folder(args.data), name, args.kinds, args.threads, args.start) for name in args.sets}
+    except ConfigError as error:
+        sys.exit(f"heads: {error}")
     (OUT / "heads-quality.json").write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
 

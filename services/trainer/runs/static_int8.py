@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper
 
 HALF = 0.5  # how much of the spread goes over into the weights
 TAIL = 16.0  # dimensions are evened out where the largest is so many times the median one
+_VALUE, _EVEN = "int8_", "even_"  # names of an input in int8, and of what its dimensions are multiplied by first
 Feed = Mapping[str, NDArray[Any]]
 
 
@@ -58,6 +59,20 @@ def quantise(full: Path, into: Path, sample: Sequence[Feed]) -> None:
     graph.initializer.extend(kept)
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, str(into))
+
+
+def matrices(model: Any) -> dict[str, NDArray[np.float32]]:
+    """Output of each product with a constant matrix -> that matrix: in a graph that `quantise` wrote as it was before but for the rounding, in a full one as
+    it is. A product whose constants are not there is left out."""
+    constants, found = {one.name: one for one in model.graph.initializer}, {}
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and node.input[1] in constants:
+            found[node.output[0]] = _array(constants[node.input[1]])
+        elif node.op_type == "MatMulIntegerToFloat" and node.input[1] in constants and node.input[3] in constants:
+            weight = _array(constants[node.input[1]]) * _array(constants[node.input[3]])
+            even = constants.get(node.input[0].replace(_VALUE, _EVEN, 1))  # 1 / factors, which the weight was multiplied by
+            found[node.output[0]] = weight if even is None else weight * _array(even)[:, None]
+    return found
 
 
 def measure(model: Any, names: Sequence[str], sample: Sequence[Feed]) -> dict[str, Range]:
@@ -108,12 +123,12 @@ def _input(graph: Any, name: str, seen: Range, factors: NDArray[np.float32] | No
     """Nodes that make uint8 of an activation; returns them and the names of value, scale and zero point."""
     nodes, source, least, most = [], name, seen.least, seen.most
     if factors is not None:
-        graph.initializer.append(numpy_helper.from_array(1 / factors, f"even_{n}"))
-        nodes.append(helper.make_node("Mul", [name, f"even_{n}"], [f"evened_{n}"]))
+        graph.initializer.append(numpy_helper.from_array(1 / factors, f"{_EVEN}{n}"))
+        nodes.append(helper.make_node("Mul", [name, f"{_EVEN}{n}"], [f"evened_{n}"]))
         source, most = f"evened_{n}", float((seen.each / factors).max())
         least = -most
     scale = np.float32((most - least) / 255)
-    names = (f"int8_{n}", f"scale_{n}", f"zero_{n}")
+    names = (f"{_VALUE}{n}", f"scale_{n}", f"zero_{n}")
     graph.initializer.append(numpy_helper.from_array(np.array(scale), names[1]))
     graph.initializer.append(numpy_helper.from_array(np.array(np.clip(round(-least / scale), 0, 255), dtype=np.uint8), names[2]))
     nodes.append(helper.make_node("QuantizeLinear", [source, *names[1:]], [names[0]]))

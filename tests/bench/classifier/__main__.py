@@ -1,6 +1,7 @@
 """Measure the classifier's verdicts, and write the figures to docs/classifier.md: `make bench-classifier`.
 
-    python -m tests.bench.classifier [--size 0.25] [--only sets,messages,robustness] [--sets ag_news,dreaddit] [--llm] [--adapter 200] [--keep-page | --update-page]
+    python -m tests.bench.classifier [--size 0.25] [--only sets,messages,robustness] [--sets ag_news,dreaddit]
+        [--tuned dreaddit [--start FOLDER]] [--llm] [--adapter 200] [--keep-page | --update-page]
 
 Half an hour on two idle cores at size 0.5 with --llm and a fine-tuned encoder for four sets, as `make` has it. --llm starts the engine and asks the bundled
 model too; --adapter N teaches it N corrections of each set by the trainer's own program first, minutes a set. Without the data folder the hand-written
@@ -77,6 +78,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sets", default="", help="names of sets, with commas; without it all that the data folder holds")
     parser.add_argument("--heads", default=",".join(parts.KINDS), help=f"kinds of head, with commas: {','.join(parts.KINDS)}")
     parser.add_argument("--tuned", default="", help="names of sets, with commas, that a fine-tuned encoder is trained for too: many minutes each")
+    parser.add_argument("--start", type=Path, help="with --tuned: also one that begins with the layers of the tuned head in this folder")
     parser.add_argument("--data", help="the data folder (else FEEDLOOP_DATA, else ../shared/data)")
     parser.add_argument("--llm", action="store_true", help="ask the language model too: starts the engine, or takes the one at FEEDLOOP_ENGINE_URL")
     parser.add_argument(
@@ -100,6 +102,8 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("--size must be above 0, and at most 20")
     if args.adapter and not args.llm:
         parser.error("--adapter teaches the language model, so it needs --llm")
+    if args.start and not args.tuned:
+        parser.error("--start is for the sets of --tuned")
     if args.adapter < 0 or args.threads < 1:
         parser.error("--adapter and --threads must not be negative")
     return args

@@ -14,6 +14,7 @@ from services.classifier.head import Head
 from services.trainer.runs.heads import export, training, vectors
 from services.trainer.runs.heads.examples import Example as Labelled
 from services.trainer.runs.heads.examples import targets
+from services.trainer.runs.heads.start import Start, read
 from services.trainer.runs.heads.vectors import Store
 from services.trainer.runs.pool_fit import Example, fit
 from shared.encoder import Encoder, side_by_side
@@ -24,6 +25,7 @@ from tests.bench.classifier.scores import Answers, Flags, Floats
 from tests.bench.classifier.sets import Item, Split
 
 KINDS = tuple(training.KINDS)  # of heads
+TUNED = "tuned"  # those with layers of an encoder of their own
 POOLED = "pooled"  # what a head of a kind reads: the text's one vector, or vectors of its tokens
 Voice = Mapping[str, float]  # label -> probability
 Voices = Mapping[str, Sequence[Voice]]  # part -> one voice a text
@@ -59,9 +61,26 @@ class Made:
     live: Head
 
 
-def heads(split: Split, kinds: Sequence[str], stores: Sequence[Mapping[str, Store]], reader: Reader, out: Path) -> list[Made]:
+def begun(folder: Path | None, encoder: Encoder) -> Start | None:
+    """The head in a folder, for others to begin with its layers. Raises ConfigError naming what does not fit."""
+    return read(folder, encoder.digest) if folder else None
+
+
+def begun_with(start: Start) -> str:
+    """The name, beside the other kinds, of a tuned head that begins with the layers of another one."""
+    return f"{TUNED}, from {start.collection}"
+
+
+def plain(kind: str) -> str:
+    """The trainer's kind, whatever it begins with."""
+    return kind.partition(",")[0]
+
+
+def heads(
+    split: Split, kinds: Sequence[str], stores: Sequence[Mapping[str, Store]], reader: Reader, out: Path, start: Start | None = None
+) -> list[Made]:
     """Heads of these kinds, trained as the trainer trains them on texts of one collection, and exported to `out` as the classifier loads them. `stores`: of the
-    training, the held-out and the test texts."""
+    training, the held-out and the test texts; `start`: what those of the kind begun_with(start) begin with."""
     labels = LabelSet.model_validate({"collection": "bench", "tasks": {split.task.name: split.task.model_dump(exclude={"name"})}})
     joint = [Labelled(item.text, {split.task.name: ",".join(sorted(item.gold))}) for item in split.train]
     target = targets(joint, labels)
@@ -69,9 +88,9 @@ def heads(split: Split, kinds: Sequence[str], stores: Sequence[Mapping[str, Stor
     made = []
     for kind in kinds:
         train, held, test = (store[reads_of(kind)] for store in stores)
-        network = training.once(kind, train, target, np.arange(len(target)))
+        network = training.once(plain(kind), train, target, np.arange(len(target)), start=start if kind != plain(kind) else None)
         folder = out / f"{split.name}-{kind}"
-        export.write(folder, network, {"collection": "bench", "kind": kind, "encoder": reader.encoder.digest})
+        export.write(folder, network, {"collection": "bench", "kind": plain(kind), "encoder": reader.encoder.digest})
         live = Head.load(folder)
         says = [network.probabilities(store, np.arange(len(store)))[split.task.name] for store in (held, test)]
         on_held, on_test = (columns(chances, taught, split.labels) for chances in says)
@@ -96,7 +115,7 @@ def columns(chances: Floats, taught: Sequence[str], labels: Sequence[str]) -> Fl
 
 def reads_of(kind: str) -> str:
     """What heads of a kind read. Where it is not the pooled vector, training takes minutes, and on long texts many."""
-    return str(training.KINDS[kind].READS)
+    return str(training.KINDS[plain(kind)].READS)
 
 
 def voiced(labels: Sequence[str], chances: Floats) -> list[dict[str, float]]:

@@ -61,7 +61,8 @@ class Found:
 @dataclass(frozen=True)
 class Means:
     """What the rows are made with. `kinds`: of heads; `out`: where these are written; `tuned`: the sets for which those that bring layers of an encoder of
-    their own are trained too; `screen`: the rules, which have a say where a label means risk."""
+    their own are trained too, and `start` the head whose layers a further one of these begins with; `screen`: the rules, which have a say where a label means
+    risk."""
 
     reader: Reader
     kinds: Sequence[str]
@@ -69,11 +70,13 @@ class Means:
     screen: Screen | None
     say: Callable[[str], None]
     tuned: Sequence[str] = ()
+    start: parts.Start | None = None
 
     def kinds_for(self, split: Split) -> list[str]:
         """Those whose training ends in minutes: on long texts no network over the tokens, and a fine-tuned one only where it was asked for."""
+        kinds = [*self.kinds, *([parts.begun_with(self.start)] if self.start and parts.TUNED in self.kinds else [])]
         slow = {"embedded": split.name not in self.tuned, POOLED: False}
-        return [kind for kind in self.kinds if not slow.get(parts.reads_of(kind), split.source.long)]
+        return [kind for kind in kinds if not slow.get(parts.reads_of(kind), split.source.long)]
 
 
 def measured(split: Split, means: Means, llm: Mapping[str, Heard]) -> Found:
@@ -93,7 +96,7 @@ def measured(split: Split, means: Means, llm: Mapping[str, Heard]) -> Found:
     spent = both(lambda batch: near(means.reader.read(sample, batch)), len(sample))
     made.alone("encoder + kNN", BASELINE, Heard(made.voiced(near(held)), made.voiced(near(test)), spent))
     means.say(f"{split.name}: training {', '.join(kinds)} …")
-    heads = parts.heads(split, kinds, stores, means.reader, means.out)
+    heads = parts.heads(split, kinds, stores, means.reader, means.out, means.start)
     for head in heads:
         made.alone(f"head: {head.kind}", PART, Heard(made.voiced(head.held), made.voiced(head.test), asking([head], means.reader, sample)))
     for name, voice in llm.items():

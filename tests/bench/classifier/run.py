@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.encoder import Encoder
-from tests.bench.classifier import messages, noise, plots, robust, rows, sets, speed, summary
+from tests.bench.classifier import messages, noise, parts, plots, robust, rows, sets, speed, summary
 from tests.bench.classifier.llm import BASE, TAUGHT, Asker
 from tests.bench.classifier.parts import Reader
 from tests.bench.classifier.screen import SHIPPED_FUSION, Remembered, Screen, head_folder, live_head
@@ -65,7 +65,10 @@ class Bench:
 
     async def _sets(self, data: Path, asker: Asker | None) -> None:
         keep = WORK / "vectors" if self.args.keep_vectors else None
-        means = rows.Means(Reader(self.encoder, keep), self.args.heads, WORK / "heads", Screen.of(), self.say, self.args.tuned)
+        start = parts.begun(self.args.start, self.encoder)
+        if start:
+            self.about.append(f"`head: {parts.begun_with(start)}` begins with the layers of the {start.collection} head, `{start.digest[:12]}`")
+        means = rows.Means(Reader(self.encoder, keep), self.args.heads, WORK / "heads", Screen.of(), self.say, self.args.tuned, start)
         for source in sets.there(data):
             if self.args.sets and source.folder not in self.args.sets:
                 continue

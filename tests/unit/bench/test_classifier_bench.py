@@ -293,9 +293,26 @@ def test_the_plots_are_small_and_drawn_from_what_was_measured(tmp_path: Path) ->
     assert row[0] == "made" and row[7] == "head: logistic"
 
 
+def test_a_head_that_begins_with_another_is_a_row_beside_the_fine_tuned_one_and_only_where_that_is_asked_for() -> None:
+    begun = parts.Start("wellbeing", "d" * 64, {})
+    kinds = ("logistic", "tuned")
+    means = rows.Means(None, kinds, Path(), None, print, ["made"], begun)  # type: ignore[arg-type]
+    split = made_split(20)
+    assert means.kinds_for(split) == ["logistic", "tuned", "tuned, from wellbeing"] and parts.plain("tuned, from wellbeing") == "tuned"
+    assert parts.reads_of("tuned, from wellbeing") == parts.reads_of("tuned") == "embedded"
+    elsewhere = rows.Means(None, kinds, Path(), None, print, ["other"], begun)  # type: ignore[arg-type]
+    assert elsewhere.kinds_for(split) == ["logistic"] and parts.begun(None, None) is None  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
-    [(["--only", "nothing"], "no nothing"), (["--size", "0"], "--size"), (["--adapter", "20"], "needs --llm"), (["--sets", "mine"], "no mine")],
+    [
+        (["--only", "nothing"], "no nothing"),
+        (["--size", "0"], "--size"),
+        (["--adapter", "20"], "needs --llm"),
+        (["--sets", "mine"], "no mine"),
+        (["--start", "x"], "--tuned"),
+    ],
 )
 def test_a_wrong_option_is_named(words: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

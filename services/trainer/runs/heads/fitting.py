@@ -44,7 +44,7 @@ def in_steps(network: Network, store: Store, target: Targets, taught: Places, he
     groups = [{"params": network.last.parameters(), "lr": plan.rate}]
     if body := list(network.body.parameters()):
         groups.append({"params": body, "lr": plan.body_rate or plan.rate})
-    optimiser = torch.optim.AdamW(groups, weight_decay=plan.decay)
+    optimiser = torch.optim.AdamW(groups, weight_decay=plan.decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / warm, max(0.02, (steps - n) / max(1, steps - warm))))
     best, best_loss, since = copy.deepcopy(network.state_dict()), float("inf"), 0
     for _ in range(plan.passes):

@@ -13,6 +13,7 @@ from services.trainer.runs.heads import logistic, mlp, textcnn, tuned
 from services.trainer.runs.heads.examples import Targets, dealt
 from services.trainer.runs.heads.figures import figures
 from services.trainer.runs.heads.network import Network
+from services.trainer.runs.heads.start import Start
 from services.trainer.runs.heads.vectors import Store
 
 KINDS: dict[str, ModuleType] = {"logistic": logistic, "mlp": mlp, "textcnn": textcnn, "tuned": tuned}
@@ -33,23 +34,25 @@ class Trained:
     said: dict[str, NDArray[np.float64]]
 
 
-def train(kind: str, store: Store, target: Targets, seed: int = SEED, measure: bool = True) -> Trained:
-    """Train on all texts; before that, on all but a fold, to measure."""
+def train(kind: str, store: Store, target: Targets, seed: int = SEED, measure: bool = True, start: Start | None = None) -> Trained:
+    """Train on all texts; before that, on all but a fold, to measure. `start`: the head whose layers a tuned one begins with; no other kind has any."""
     torch.use_deterministic_algorithms(True)
-    places, said, how = measured(kind, store, target, seed) if measure else (np.zeros(0, dtype=np.int64), {}, "")
+    places, said, how = measured(kind, store, target, seed, start) if measure else (np.zeros(0, dtype=np.int64), {}, "")
     found = figures(target, places, said) if measure else {}
-    return Trained(once(kind, store, target, np.arange(len(target)), seed), found, how, places, said)
+    return Trained(once(kind, store, target, np.arange(len(target)), seed, start), found, how, places, said)
 
 
-def once(kind: str, store: Store, target: Targets, places: NDArray[np.int64], seed: int = SEED) -> Network:
-    """One training on these texts. What is held out, to stop by and for the temperatures, is dealt from the own ones among them."""
+def once(kind: str, store: Store, target: Targets, places: NDArray[np.int64], seed: int = SEED, start: Start | None = None) -> Network:
+    """One training on these texts. What is held out, to stop by and for the temperatures, is dealt from the own ones among them. `start` as in train."""
     own = places[target.own[places]]
     held = own[dealt(target, own, HELD, seed) == 0]
-    network: Network = KINDS[kind].train(store, target, np.setdiff1d(places, held), held, seed)
+    network: Network = KINDS[kind].train(store, target, np.setdiff1d(places, held), held, seed, **({"start": start} if start else {}))
     return network
 
 
-def measured(kind: str, store: Store, target: Targets, seed: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]], str]:
+def measured(
+    kind: str, store: Store, target: Targets, seed: int, start: Start | None = None
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]], str]:
     """Cross-validation in five folds over the own texts; where there are many, one of the folds alone. Texts of others are trained on throughout. Returns
     the places of the texts that were measured, what was said of them, and how."""
     own = np.flatnonzero(target.own)
@@ -59,7 +62,7 @@ def measured(kind: str, store: Store, target: Targets, seed: int) -> tuple[NDArr
     places: list[NDArray[np.int64]] = []
     for number in chosen:
         test = own[fold == number]
-        network = once(kind, store, target, np.setdiff1d(np.arange(len(target)), test), seed)
+        network = once(kind, store, target, np.setdiff1d(np.arange(len(target)), test), seed, start)
         parts.append(network.probabilities(store, test))
         places.append(test)
     said = {task.name: np.concatenate([part[task.name] for part in parts]) for task in target.tasks}

@@ -9,6 +9,7 @@ from services.trainer.runs.export_encoder import source_folder
 from services.trainer.runs.heads.examples import Targets
 from services.trainer.runs.heads.fitting import Places, Plan, fit_temperatures, in_steps
 from services.trainer.runs.heads.network import Network
+from services.trainer.runs.heads.start import Start
 from services.trainer.runs.heads.vectors import Store
 from shared.encoder import DIMS
 
@@ -17,11 +18,13 @@ DROPOUT = 0.1
 
 
 class Body(nn.Module):
-    """The encoder's layers, from the weights as they were published, and the mean over the tokens."""
+    """The encoder's layers, from the weights as they were published or those of another head (`start`), and the mean over the tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Start | None = None) -> None:
         super().__init__()
         self.layers = Layers(bert(source_folder()))
+        if start:
+            self.layers.load_state_dict(start.weights)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -31,10 +34,10 @@ class Body(nn.Module):
         return features
 
 
-def train(store: Store, target: Targets, taught: Places, held: Places, seed: int = 11) -> Network:
-    """The network, with its temperatures."""
+def train(store: Store, target: Targets, taught: Places, held: Places, seed: int = 11, start: Start | None = None) -> Network:
+    """The network, with its temperatures. `start`: the head whose layers it begins with."""
     torch.manual_seed(seed)
-    made = Network(Body(), DIMS, READS, target.tasks)
+    made = Network(Body(start), DIMS, READS, target.tasks)
     plan = Plan(passes=4, patience=4, batch=32, rate=1e-3, decay=0.01, seed=seed, body_rate=6e-5)
     in_steps(made, store, target, taught, held, plan)
     fit_temperatures(made, store, target, held)
