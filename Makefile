@@ -52,7 +52,7 @@ bench-model: setup ## how good the bundled model is, through the real engine, in
 	@$(PY) -m tests.bench.model
 
 bench-classifier: setup ## how good the verdicts are, on sets of others, hand-written messages and noise, into docs/classifier.md (30 minutes)
-	@$(PY) -m tests.bench.classifier --size 0.5 --llm --tuned tweeteval_emotion,dreaddit,ag_news,mr_sentiment
+	@$(PY) -m tests.bench.classifier --size 0.5 --llm --tuned tweeteval_emotion,dreaddit,ag_news,mr_sentiment --start deploy/model/heads/wellbeing
 
 bench-learning: setup ## how many corrections teach the model a new convention, into docs/model.md and docs/learning-curve.png (an hour)
 	@$(PY) -m tests.bench.learning
