@@ -38,8 +38,8 @@ class Rule(BaseModel):
     right before. unless: void a hit in the same sentence (idioms); of a block rule
     only across or right beside its words, elsewhere they soften it. without: void a hit whose own words hold one of these. own_words: void a hit in what somebody else says. soften: in the same sentence these
     (the past, the hypothetical) make it say the label `softer`, save where one of `still` stands there too. expires: the last day it is in force, in UTC.
-    implies: what a hit says on other tasks; if not given, what the files say under `implies`. odds: where the head or the language model speaks, the hit
-    does not decide but makes its label so many times as likely beside what they say; of a block rule that holds of its softer hits alone.
+    implies: what a hit says on other tasks; if not given, what the files say under `implies`. odds: where the head speaks, the hit does not decide but
+    makes its label so many times as likely beside what head and language model say; of a block rule that holds of its softer hits alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

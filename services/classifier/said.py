@@ -52,8 +52,9 @@ class Said:
         return cls(spoken, correction, llm, head, voices | ({"neural": head} if head else {}))
 
     def is_hint(self, hit: Hit) -> bool:
-        """Whether a hit is weighed with what the voices say and does not decide: a plain one with `odds`, where a voice is heard."""
-        return bool(self.voices and hit.rule.kind == "plain" and hit.rule.odds)
+        """Whether a hit is weighed with what the voices say and does not decide: a plain one with `odds`, where the head speaks. A language model alone
+        may be one that knows nothing of the task."""
+        return bool(self.neural and hit.rule.kind == "plain" and hit.rule.odds)
 
     def hints(self) -> dict[str, Hit]:
         """Label -> the strongest hint that there is for it: rules that find the same words are no two witnesses."""

@@ -48,7 +48,7 @@ def test_what_the_head_says_is_multiplied_by_the_odds_and_the_reason_says_so() -
 def test_alone_it_decides_and_so_does_a_rule_without_odds() -> None:
     alone = decided(RISK, hit())
     assert (alone.label, alone.probability, alone.by) == ("high", 1.0, "rule")
-    assert decided(RISK, hit(), llm=LabelScore(label="none", probability=0.95)).by == "fusion"
+    assert decided(RISK, hit(), llm=LabelScore(label="none", probability=0.95)).by == "rule", "a language model alone may know nothing of it"
     outright = decided(RISK, hit(id="plain", odds=None), neural={"none": 0.99, "low": 0.005, "high": 0.005})
     assert (outright.label, outright.by) == ("high", "rule")
 
