@@ -146,7 +146,7 @@ class _Rows:
         on_held, at_risk = screen.at_risk(held), screen.at_risk(texts)
         spent = took(lambda: screen.at_risk(texts[:TIMED]), min(TIMED, len(texts)))
         self.rows.append(Row(RULES, PART, ruled(self.split, at_risk), spent))
-        self.heard[RULES] = Heard(*(hinting(self.split, flags) for flags in (on_held, at_risk)), spent)
+        self.heard[RULES] = Heard(hinting(self.split, on_held), hinting(self.split, at_risk), spent)
         return RULES
 
     def together(self, name: str, kind: str, names: Sequence[str], costs: list[Spent]) -> None:
