@@ -63,9 +63,16 @@ class Said:
             found.setdefault(hit.rule.label, hit)
         return found
 
+    def _worth(self, hit: Hit) -> float:
+        """How likely a hit makes its label by itself: 1 where it decides, else by its odds, against evens."""
+        odds = hit.rule.odds if self.is_hint(hit) else None
+        return 1.0 if odds is None else bounded(odds / (1 + odds))
+
     def parts(self) -> list[PartScore]:
         """Each part's own voice, for the decision to carry."""
-        parts = [PartScore(part="rule", label=hit.rule.label, probability=1.0, why=hit.reason(), spans=list(hit.spans)) for hit in self.hits]
+        parts = [
+            PartScore(part="rule", label=hit.rule.label, probability=self._worth(hit), why=hit.reason(), spans=list(hit.spans)) for hit in self.hits
+        ]
         if self.correction:
             parts.append(PartScore(part="correction", label=self.correction.label, probability=1.0, why=self.correction.why))
         if self.llm:

@@ -40,14 +40,14 @@ def test_what_the_head_says_is_multiplied_by_the_odds_and_the_reason_says_so() -
     assert (found.label, found.by) == ("high", "fusion")
     assert found.probabilities == pytest.approx({"none": 0.6 / 2.6, "low": 0.2 / 2.6, "high": 1.8 / 2.6}, abs=1e-5)
     assert found.reasons[0] == "rule hint: it says so (“no way out”): makes high 9 times as likely"
-    assert [part.part for part in found.parts] == ["rule", "neural"] and found.parts[0].spans == []
+    assert [part.part for part in found.parts] == ["rule", "neural"] and found.parts[0].probability == 0.9
     sure = decided(RISK, hit(), neural={"none": 0.99, "low": 0.005, "high": 0.005})
     assert (sure.label, sure.by) == ("none", "fusion") and 0.9 < sure.probability < 0.99
 
 
 def test_alone_it_decides_and_so_does_a_rule_without_odds() -> None:
     alone = decided(RISK, hit())
-    assert (alone.label, alone.probability, alone.by) == ("high", 1.0, "rule")
+    assert (alone.label, alone.probability, alone.by) == ("high", 1.0, "rule") and alone.parts[0].probability == 1
     assert decided(RISK, hit(), llm=LabelScore(label="none", probability=0.95)).by == "rule", "a language model alone may know nothing of it"
     outright = decided(RISK, hit(id="plain", odds=None), neural={"none": 0.99, "low": 0.005, "high": 0.005})
     assert (outright.label, outright.by) == ("high", "rule")
