@@ -17,6 +17,7 @@ from services.trainer.runs.heads import vectors
 from services.trainer.runs.heads.examples import Example, Targets, targets
 from services.trainer.runs.heads.network import log_chances
 from shared.encoder import DIMS, Encoder
+from shared.errors import ConfigError
 from shared.taxonomy import label_set
 
 WELLBEING = label_set("wellbeing")
@@ -88,16 +89,38 @@ def test_the_teacher_learns_the_labels_and_is_asked_once_about_a_text(tmp_path: 
     assert [emotion[n] for n in said.chances["emotion"][30:].argmax(1)] == [one.labels["emotion"] for one in given[30:]], "texts that it had not seen"
     assert np.allclose(said.chances["risk"].sum(1), 1, atol=1e-5) and said.vectors.shape == (40, 32)
 
+    labelled = distil.Labelled(given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
     asked: list[list[str]] = []
     say = teacher.Large.say
     monkeypatch.setattr(teacher.Large, "say", lambda self, texts: (asked.append(list(texts)), say(self, texts))[1])
     for more in ([("comment", "a lovely letter")], [("comment", "another night"), ("comment", "a lovely letter")]):
-        distil.say_all(tmp_path, folder, texts, target, more, lambda line: None)
+        distil.say_all(labelled, folder, tmp_path, more)
     assert [len(one) for one in asked] == [41, 1] and asked[1] == ["another night"]
     kept = distil.said_of(tmp_path, target)
     assert np.allclose(kept.chances["emotion"][:40], said.chances["emotion"], atol=0.02) and len(kept.vectors) == 42
     rows = [json.loads(line)["text"] for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
     assert np.allclose(kept.vectors[rows.index("a lovely letter")], say(model, ["a lovely letter"]).vectors[0], atol=0.05)
+
+
+def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = examples()
+    target = targets(given, WELLBEING)
+    labelled = distil.Labelled(given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
+    with pytest.raises(ConfigError, match="run `teach` first"):
+        distil.say_all(labelled, tmp_path, tmp_path, [])
+    with pytest.raises(ConfigError, match="run `say` first"):
+        distil.learn(labelled, tmp_path, "wellbeing", Encoder(ENCODER), tmp_path, None)
+    said = said_by_rule(target, 40, np.random.default_rng(1))
+    np.savez(tmp_path / "said.npz", vectors=said.vectors, **{f"of_{name}": one for name, one in said.chances.items()})  # type: ignore[arg-type]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"other {n}"}) + "\n" for n in range(40)))
+    with pytest.raises(ConfigError, match="of other labelled texts"):
+        distil.learn(labelled, tmp_path, "wellbeing", Encoder(ENCODER), tmp_path, None)
+    for argv, why in ((["learn"], "needs --out"), (["say"], "needs --large")):
+        with pytest.raises(SystemExit):
+            distil.main(argv)
+        assert why in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="no texts come with Feedloop for"):
+        distil.main(["teach", "--collection", "mine", "--large", str(tmp_path), "--work", str(tmp_path)])
 
 
 def said_by_rule(target: Targets, n: int, dice: np.random.Generator) -> teacher.Said:
