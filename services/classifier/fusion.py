@@ -4,7 +4,7 @@ In this order, the first that speaks decides: a block-list safety rule; a person
 (services.classifier.pooled); the task's default. A block-list hit is never lowered: a correction may only raise it. A plain rule does not lower a safety
 label that the others say: doubt goes to the person. An allow rule takes back the labels that it `clears`, of plain rules (services.classifier.rules), of
 the LLM and the head, and of the default, and says its own instead; where a plain rule decides, that is what it may not lower. A plain rule that has
-`odds` decides only where the head is silent, and else is pooled with LLM and head. Of a multi task each label is decided on its own, in the same order
+`odds` decides only where no trained head knows its label, and else is pooled with LLM and head. Of a multi task each label is decided on its own, in the same order
 (services.classifier.several).
 """
 
@@ -31,7 +31,7 @@ def decide(
 ) -> Decision | None:
     """The decision on one task, None where no part speaks and the task has no default. Hits on other tasks and parts that the task does not ask are left
     out; so are answers that are no label of the task. Without learned weights the parts are pooled by hand-set ones, and the reasons say so."""
-    said = Said.of(task, hits, correction, llm, neural)
+    said = Said.of(task, hits, correction, llm, neural, not calibration.named)
     if task.kind == "multi":
         return decide_each(task, said, calibration)
     parts, correction = said.parts(), said.correction
@@ -45,7 +45,7 @@ def decide(
         return _settled(correction.label, "correction", [correction.reason()], parts)
     found = _without_rules(task, said, parts, calibration)
     if plain := [hit for hit in said.hits if hit.rule.kind == "plain" and not said.is_hint(hit)]:
-        rule = min(plain, key=lambda hit: (-hit.rule.priority, hit.rule.id))
+        rule = min([*plain, *_above(task, said, plain)], key=lambda hit: (-hit.rule.priority, hit.rule.id))
         grave = task.severity(rule.rule.label)
         others = found and _allowed(said, found, parts)
         if others and task.severity(others.label) > grave:
@@ -53,6 +53,12 @@ def decide(
         against = others.reasons if found and others and task.severity(found.label) > grave else []  # why the safety label does not stand above it
         return _settled(rule.rule.label, "rule", [rule.reason(), *against], parts)
     return _allowed(said, found, parts)
+
+
+def _above(task: Task, said: Said, plain: Sequence[Hit]) -> list[Hit]:
+    """The hits that would only be weighed and yet stand above the plain rules that decide: of a graver label and of a higher priority than all of them."""
+    highest, gravest = max(hit.rule.priority for hit in plain), max(task.severity(hit.rule.label) for hit in plain)
+    return [hit for hit in said.hits if said.is_hint(hit) and hit.rule.priority > highest and task.severity(hit.rule.label) > gravest]
 
 
 def _allowed(said: Said, found: Decision | None, parts: list[PartScore]) -> Decision | None:

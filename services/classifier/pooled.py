@@ -66,8 +66,8 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
     parts = list(said.voices)
     learned = calibration.fusion if calibration.fusion and set(parts) <= set(calibration.fusion.parts) else None
     alone = pool(list(task.labels), said.voices, learned or calibration.unlearned or hand_set(task.name), multi=multi)
-    chances, hinted = _with_hints(task, said, alone)
     least = learned.thresholds if learned and learned.whole(parts) else {}
+    chances, hinted = _with_hints(task, said, alone, least)
     if multi:
         labels = [label for label, p in chances.items() if p >= least.get(label, task.threshold)]
         label = likeliest({name: chances[name] for name in labels}) if labels else ""
@@ -75,32 +75,35 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
         label = _one(task, said, chances, least)
         labels = [label]
     scores = learned.scores.get("+".join(sorted(parts)), []) if learned else []
-    if scores:
-        found, doubtful = _conformal(task, chances, label, conformal.limit(scores, calibration.error_rate))
-    else:
-        found, doubtful = _by_threshold(task, chances, label, calibration.error_rate)
+    most = conformal.limit(scores, calibration.error_rate) if scores else None
+    found, doubtful = _doubt(task, chances, label, calibration.error_rate, most)
+    if chances != alone:  # the doubt was learned without rules, so they take none away
+        before, _ = _doubt(task, alone, label, calibration.error_rate, most)
+        doubtful = [*doubtful, *(name for name in before if name not in (*labels, *found, *doubtful))]
+        found = [*found, *before]
     possible = [name for name in task.labels if name in found or name in labels]
     by: Literal["llm", "neural", "fusion"] = "fusion" if len(parts) > 1 or chances != alone else "llm" if said.llm else "neural"
-    reasons = [*hinted, *_voices(task, said, labels, chances, calibration.named), *_calibrated(learned, calibration, bool(scores))]
+    reasons = [*hinted, *_voices(task, said, labels, chances, calibration.named, chances != alone), *_calibrated(learned, calibration, bool(scores))]
     return Pooled(label, labels, chances, possible, doubtful, by, reasons)
 
 
-def _with_hints(task: Task, said: Said, chances: dict[str, float]) -> tuple[dict[str, float], list[str]]:
-    """The probabilities after the rules that are weighed with them, each of which makes its label `odds` times as likely, and a reason for each. As other
-    rules they make no safety label milder."""
-    hints = said.hints()
-    if not hints:
-        return chances, []
-    odds = {label: hit.rule.odds or 1.0 for label, hit in hints.items()}
-    if task.kind == "multi":
-        after = {label: odds.get(label, 1.0) * p / (1 - p + odds.get(label, 1.0) * p) for label, p in chances.items()}
-    else:
-        grown = {label: max(p, LEAST) * odds.get(label, 1.0) for label, p in chances.items()}
-        after = {label: p / sum(grown.values()) for label, p in grown.items()}
-        now, before = ((median if task.kind == "ordinal" else likeliest)(one) for one in (after, chances))
-        if task.severity(now) < task.severity(before):
-            return chances, [f"{hit.reason()}: {label} does not lower a safety label" for label, hit in hints.items()]
-    return after, [f"{hit.reason()}: makes {label} {hit.rule.odds:g} times as likely" for label, hit in hints.items()]
+def _with_hints(task: Task, said: Said, chances: dict[str, float], least: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
+    """The probabilities after the rules that are weighed with them, each of which makes its label `odds` times as likely, and a reason for each. The
+    gravest first: as other rules they make no safety label milder, so one that would is left out."""
+    after, reasons = chances, []
+    for label, hit in sorted(said.hints().items(), key=lambda one: -task.severity(one[0])):
+        odds = hit.rule.odds or 1.0
+        if task.kind == "multi":
+            tried = {**after, label: odds * after[label] / (1 - after[label] + odds * after[label])}
+        else:
+            grown = {**after, label: max(after[label], LEAST) * odds}
+            tried = {name: p / sum(grown.values()) for name, p in grown.items()}
+            if task.severity(_one(task, said, tried, least)) < task.severity(_one(task, said, after, least)):
+                reasons.append(f"{hit.reason()}: {label} does not lower a safety label")
+                continue
+        after = tried
+        reasons.append(f"{hit.reason()}: makes {label} {odds:g} times as likely")
+    return after, reasons
 
 
 def unlearned(task: Task, model: ModelStamp | None, collection: str, named: bool) -> TaskFusion:
@@ -131,6 +134,11 @@ def _one(task: Task, said: Said, chances: dict[str, float], thresholds: Mapping[
 def expected_rank(task: Task, chances: dict[str, float]) -> float | None:
     """The mean place in the order of labels, from 0; None where there is no order."""
     return round(sum(place * chances.get(label, 0.0) for place, label in enumerate(task.labels)), 6) if task.kind == "ordinal" else None
+
+
+def _doubt(task: Task, chances: dict[str, float], label: str, error_rate: float, most: float | None) -> tuple[list[str], list[str]]:
+    """The labels that are possible, and those in doubt: by `most`, which was learned, or by the probability alone."""
+    return _by_threshold(task, chances, label, error_rate) if most is None else _conformal(task, chances, label, most)
 
 
 def _conformal(task: Task, chances: dict[str, float], label: str, most: float) -> tuple[list[str], list[str]]:
@@ -167,7 +175,7 @@ def doubts(task: Task, label: str, doubtful: Sequence[str]) -> list[str]:
     return [f"unsure: {', '.join(others)} {'is' if len(others) == 1 else 'are'} possible too" if others else "unsure: no label stands out"]
 
 
-def _voices(task: Task, said: Said, labels: list[str], chances: dict[str, float], by_name: bool) -> list[str]:
+def _voices(task: Task, said: Said, labels: list[str], chances: dict[str, float], by_name: bool, weighed: bool) -> list[str]:
     lines = []
     for part, voice in said.voices.items():
         named = [label for label, p in voice.items() if p >= task.threshold] if task.kind == "multi" else []
@@ -176,7 +184,7 @@ def _voices(task: Task, said: Said, labels: list[str], chances: dict[str, float]
         shown = ", ".join(f"{label} ({voice[label]:.0%})" for label in named or [likeliest(voice)])
         lines.append(f"nearest by the labels' names: {shown}" if by_name and part == "neural" else f"{VOICES[part]} says {shown}")
     lines += [f"the head was never taught {label}" for label in labels if said.neural and label not in said.neural]
-    if len(said.voices) > 1 and (labels or task.kind == "multi"):
+    if (len(said.voices) > 1 or weighed) and (labels or task.kind == "multi"):
         lines.append("together " + (", ".join(f"{label} ({chances[label]:.0%})" for label in labels) or "no label"))
     if labels and task.kind == "single" and chances[likeliest(chances)] > chances[labels[0]]:
         best = likeliest(chances)

@@ -32,14 +32,15 @@ class RuleTest(BaseModel):
 
 
 class Rule(BaseModel):
-    """block: a safety label that nothing can lower. allow: takes back the labels it `clears`, and says `label` instead. plain: an ordinary decision.
+    """block: a safety label that nothing can lower. allow: takes back the labels it `clears`, and says `label` instead. plain: an ordinary decision, or with
+    `odds` a voice among others.
 
     any, pattern: what to find, one of them at least. also: one of these must stand somewhere in the text too. negations: void a hit that they stand
     right before. unless: void a hit in the same sentence (idioms); of a block rule
     only across or right beside its words, elsewhere they soften it. without: void a hit whose own words hold one of these. own_words: void a hit in what somebody else says. soften: in the same sentence these
     (the past, the hypothetical) make it say the label `softer`, save where one of `still` stands there too. expires: the last day it is in force, in UTC.
-    implies: what a hit says on other tasks; if not given, what the files say under `implies`. odds: where the head speaks, the hit does not decide but
-    makes its label so many times as likely beside what head and language model say; of a block rule that holds of its softer hits alone.
+    implies: what a hit says on other tasks; if not given, what the files say under `implies`. odds: where a trained head knows the label, the
+    hit does not decide but makes its label so many times as likely beside what head and language model say; softer_odds: the same of a softer hit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -61,6 +62,7 @@ class Rule(BaseModel):
     clears: list[str] = []
     implies: Says | None = None
     odds: float | None = Field(default=None, gt=1, le=10_000, allow_inf_nan=False)
+    softer_odds: float | None = Field(default=None, gt=1, le=10_000, allow_inf_nan=False)
     expires: date | None = None
     reason: str = Field(min_length=1)
     owner: str = Field(min_length=1)
@@ -84,8 +86,12 @@ class Rule(BaseModel):
             raise ValueError(f"`softer` is the rule's own label {self.label!r}")
         if self.clears and self.kind != "allow":
             raise ValueError("`clears` is for rules of `kind: allow`")
-        if self.odds and (self.kind == "allow" or (self.kind == "block" and not self.softer)):
-            raise ValueError("`odds` is for rules of `kind: plain`, and for what a block rule says softly: what it says outright can't be outvoted")
+        if self.odds and self.kind != "plain":
+            raise ValueError(
+                "`odds` is for rules of `kind: plain`: what a block rule says outright can't be outvoted (of what it says softly: `softer_odds`)"
+            )
+        if self.softer_odds and (self.kind == "allow" or not self.softer):
+            raise ValueError("`softer_odds` is for what a plain or block rule says softly, and needs `softer`")
         return self
 
 

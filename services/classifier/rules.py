@@ -127,7 +127,8 @@ class RuleSet:
                 found.append(Hit(rule, look.words, (look.span,)))
             elif labels.tasks[rule.task].severity(look.label) >= gravest.get(rule.task, 0):
                 kind = "plain" if rule.kind == "block" else rule.kind  # what is in doubt is not beyond doubt: the other parts may raise it
-                found.append(Hit(rule.model_copy(update={"label": rule.softer, "kind": kind}), look.words, (look.span,), f"softer, {look.why}"))
+                soft = {"label": rule.softer, "kind": kind, "odds": rule.softer_odds}
+                found.append(Hit(rule.model_copy(update=soft), look.words, (look.span,), f"softer, {look.why}"))
             else:
                 continue
             found += self._following(found[-1], labels)
@@ -168,8 +169,7 @@ class RuleSet:
         for task, label in follows.items():
             if knows(labels, task, label):
                 block = rule.kind == "block" and labels.tasks[task].severity(label)
-                odds = None if rule.kind == "block" else rule.odds  # a block rule's are those of its softer hits, which are plain by now
-                said = rule.model_copy(update={"task": task, "label": label, "kind": "block" if block else "plain", "odds": odds})
+                said = rule.model_copy(update={"task": task, "label": label, "kind": "block" if block else "plain"})
                 yield Hit(said, hit.words, hit.spans, f"{rule.task} {rule.label} implies it")
 
     def failures(self) -> list[str]:

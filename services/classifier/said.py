@@ -30,16 +30,26 @@ class Correction:
 
 @dataclass(frozen=True)
 class Said:
-    """`voices`: part -> label -> probability, of the parts that answer with probabilities."""
+    """`voices`: part -> label -> probability, of the parts that answer with probabilities. `trained`: the head's voice is one's that was trained for the
+    task, and not the encoder's by the labels' names."""
 
     hits: list[Hit]
     correction: Correction | None
     llm: LabelScore | None
     neural: dict[str, float]
     voices: dict[str, dict[str, float]]
+    trained: bool = True
 
     @classmethod
-    def of(cls, task: Task, hits: Sequence[Hit], correction: Correction | None, llm: LabelScore | None, neural: Mapping[str, float] | None) -> "Said":
+    def of(
+        cls,
+        task: Task,
+        hits: Sequence[Hit],
+        correction: Correction | None,
+        llm: LabelScore | None,
+        neural: Mapping[str, float] | None,
+        trained: bool = True,
+    ) -> "Said":
         spoken = [hit for hit in hits if hit.rule.task == task.name and hit.rule.label in task.labels] if "rule" in task.parts or task.safety else []
         if correction and not _means_something(task, correction.label):
             correction = None
@@ -49,12 +59,12 @@ class Said:
             {label: neural[label] for label in task.labels if math.isfinite(neural.get(label, math.nan))} if neural and "neural" in task.parts else {}
         )
         voices = {"llm": spread(list(task.labels), _told(task, llm))} if llm else {}
-        return cls(spoken, correction, llm, head, voices | ({"neural": head} if head else {}))
+        return cls(spoken, correction, llm, head, voices | ({"neural": head} if head else {}), trained)
 
     def is_hint(self, hit: Hit) -> bool:
-        """Whether a hit is weighed with what the voices say and does not decide: a plain one with `odds`, where the head speaks. A language model alone
-        may be one that knows nothing of the task."""
-        return bool(self.neural and hit.rule.kind == "plain" and hit.rule.odds)
+        """Whether a hit is weighed with what the voices say and does not decide: a plain one with `odds`, where a trained head knows its label. A language
+        model alone, or the names of the labels, may know nothing of the task."""
+        return bool(self.trained and hit.rule.label in self.neural and hit.rule.kind == "plain" and hit.rule.odds)
 
     def hints(self) -> dict[str, Hit]:
         """Label -> the strongest hint that there is for it: rules that find the same words are no two witnesses."""

@@ -104,6 +104,8 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("--adapter teaches the language model, so it needs --llm")
     if args.start and not args.tuned:
         parser.error("--start is for the sets of --tuned")
+    if args.start and parts.TUNED not in args.heads:
+        parser.error(f"--start is for heads of the kind {parts.TUNED}: name it in --heads")
     if args.adapter < 0 or args.threads < 1:
         parser.error("--adapter and --threads must not be negative")
     return args

@@ -23,6 +23,7 @@ from services.classifier.rules import RuleSet
 from shared.taxonomy import label_set
 
 Key = tuple[str, str, str, str]  # task, label, kind, rule
+ALL = "all"
 PRIOR = 4.0
 _STEPS = np.linspace(math.log(0.1), math.log(500), 400)
 _LEAST = 1e-4
@@ -38,13 +39,18 @@ def likeliest_odds(chances: Sequence[float], right: Sequence[bool]) -> float:
 
 
 def hits(rows: Iterable[dict[str, Any]], rules: RuleSet, collection: str) -> dict[Key, list[tuple[float, bool]]]:
-    """(task, label, kind, rule) -> for each text that it hits, the head's probability of its label and whether that is the label."""
+    """(task, label, kind, rule, or ALL of them) -> for each text that it hits, the head's probability of its label and whether that is the label."""
     found: defaultdict[Key, list[tuple[float, bool]]] = defaultdict(list)
     for row in rows:
+        seen = set[tuple[str, str, str]]()
         for hit in rules.hits("", row["text"], label_set(collection)):
             if hit.rule.task == row["task"]:
                 p = float(row["parts"]["neural"].get(hit.rule.label, 0.0))
-                found[hit.rule.task, hit.rule.label, hit.rule.kind, hit.rule.id].append((p, bool(hit.rule.label == row["gold"])))
+                told = (hit.rule.label, hit.rule.kind)
+                if (*told, ALL) not in seen:  # a text that several rules hit is one text
+                    found[hit.rule.task, *told, ALL].append((p, bool(hit.rule.label == row["gold"])))
+                seen.add((*told, ALL))
+                found[hit.rule.task, *told, hit.rule.id].append((p, bool(hit.rule.label == row["gold"])))
     return dict(found)
 
 
@@ -55,13 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rules", type=Path, default=RULES)
     parser.add_argument("--collection", default="wellbeing")
     given = parser.parse_args(argv)
-    rows = [json.loads(line) for line in given.rows.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in given.rows.read_text(encoding="utf-8").splitlines() if line.strip()]
     found = hits(rows, RuleSet(read_files(given.rules), label_set), given.collection)
-    together: defaultdict[Key, list[tuple[float, bool]]] = defaultdict(list)
-    for (task, label, kind, _), one in found.items():
-        together[task, label, kind, "all"] += one
     print("| task | label | kind | rule | texts | right | the head alone | odds |\n|---|---|---|---|---|---|---|---|")
-    for (task, label, kind, rule), one in sorted([*together.items(), *found.items()]):
+    for (task, label, kind, rule), one in sorted(found.items()):
         chances, right = [p for p, _ in one], [said for _, said in one]
         odds = likeliest_odds(chances, right)
         print(f"| {task} | {label} | {kind} | {rule} | {len(one)} | {sum(right)} | {np.mean(chances):.2f} | {odds:.1f} |")

@@ -25,4 +25,9 @@ def test_hits_are_those_on_the_rows_own_task_with_what_the_head_said() -> None:
         {"task": "risk", "gold": "none", "text": "Nothing", "parts": {"neural": {"none": 1.0}}},
     ]
     found = hits(rows, rules, "wellbeing")
-    assert found == {("risk", "high", "plain", "r"): [(0.3, True), (0.0, False)], ("stress", "high", "plain", "r"): [(0.8, True)]}
+    each = {("risk", "high", "plain"): [(0.3, True), (0.0, False)], ("stress", "high", "plain"): [(0.8, True)]}
+    assert found == {(*said, name): one for said, one in each.items() for name in ("r", "all")}
+    twice = RuleSet([("own.yaml", json.dumps({"collection": "wellbeing", "rules": [rule, {**rule, "id": "s"}]}).encode())], label_set)
+    assert {key: len(one) for key, one in hits(rows[:1], twice, "wellbeing").items()} == {
+        ("risk", "high", "plain", name): 1 for name in ("r", "s", "all")
+    }, "a text that two rules hit is one text"

@@ -1,16 +1,19 @@
 """Plain rules that are weighed with what the head and the language model say, in place of deciding."""
 
 import json
+from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.classifier.fusion import decide
+from services.classifier.pooled import Calibration
 from services.classifier.rule_files import Rule
 from services.classifier.rules import Hit, RuleSet
 from shared.errors import ConfigError
 from shared.events import Decision, LabelScore
+from shared.pooling import TaskFusion
 from shared.taxonomy import Task, label_set
 
 WELLBEING = label_set("wellbeing")
@@ -69,16 +72,72 @@ def test_it_makes_no_safety_label_milder() -> None:
     assert emotion.label == "self_harm_low"
 
 
-@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(1.01, 10_000), st.sampled_from(["none", "low", "high"]))
-def test_a_hint_never_lowers_how_grave_a_verdict_is_nor_outvotes_a_block_rule(shares: list[float], odds: float, label: str) -> None:
-    voice = dict(zip(RISK.labels, shares, strict=True))
-    without, with_hint = decide(RISK, neural=voice), decide(RISK, [hit(label=label, odds=odds)], neural=voice)
-    assert without and with_hint
-    assert RISK.severity(with_hint.label) >= RISK.severity(without.label)
-    assert sum(with_hint.probabilities.values()) == pytest.approx(sum(without.probabilities.values()), abs=1e-4) or sum(shares) == 0
-    block = hit(id="block", kind="block", odds=None)
-    blocked = decide(RISK, [hit(label=label, odds=odds), block], neural=voice)
+HINTS = st.lists(st.tuples(st.floats(1.01, 10_000), st.integers(0, 7)), max_size=4)
+SHARES = st.lists(st.floats(0, 1), min_size=8, max_size=8)
+
+
+@given(st.sampled_from([RISK, EMOTION]), SHARES, st.integers(2, 8), HINTS, st.lists(st.floats(0.05, 0.9), min_size=8, max_size=8) | st.none())
+def test_no_hint_makes_a_verdict_milder_whatever_head_thresholds_and_other_hints(
+    task: Task, shares: list[float], known: int, drawn: list[tuple[float, int]], least: list[float] | None
+) -> None:
+    labels = list(task.labels)
+    voice = dict(list(zip(labels, shares, strict=False))[:known])
+    learned = TaskFusion(parts=["neural"], others={"neural": 1.0}, thresholds=dict(zip(labels, least, strict=False)) if least else {})
+    hits = [hit(id=f"r{n}", task=task.name, label=labels[place % len(labels)], odds=odds) for n, (odds, place) in enumerate(drawn)]
+
+    def grave(hits: list[Hit]) -> int:
+        found = decide(task, hits, neural=voice, calibration=Calibration(learned))
+        assert found and sum(found.probabilities.values()) < 1.01
+        return task.severity(found.label)
+
+    heard = [one for one in hits if one.rule.label in voice]
+    for number in range(len(heard) + 1):
+        for some in combinations(heard, number):
+            worst = [one for one in some if task.severity(one.rule.label) == max(task.severity(o.rule.label) for o in some)]
+            assert grave(list(some)) >= grave(worst), "what milder hints say lowers nothing"
+            assert grave(list(some)) >= grave([])
+    block = hit(id="block", task="risk", kind="block", odds=None)
+    blocked = decide(RISK, [*(one for one in hits if one.rule.task == "risk"), block], neural={"none": 1.0, "low": 0.0, "high": 0.0})
     assert blocked and (blocked.label, blocked.by, blocked.probability) == ("high", "rule", 1.0)
+
+
+def test_thresholds_that_name_a_rare_grave_label_stand_above_a_hint_for_a_milder_one() -> None:
+    learned = TaskFusion(parts=["neural"], others={"neural": 1.0}, thresholds={"self_harm_high": 0.1, "anger": 0.5, "sadness": 0.5})
+    voice = {"anger": 0.5, "self_harm_high": 0.3, "sadness": 0.2}
+    for hits in ([], [hit(task="emotion", label="anger", odds=5)]):
+        found = decide(EMOTION, hits, neural=voice, calibration=Calibration(learned))
+        assert found and found.label == "self_harm_high"
+
+
+def test_a_mild_hint_takes_nothing_from_a_grave_one() -> None:
+    voice = {"none": 0.35, "low": 0.45, "high": 0.2}
+    assert decided(RISK, hit(), neural=voice).label == "high"
+    both = decided(RISK, hit(), hit(id="calm", label="none", odds=100), neural=voice)
+    assert both.label == "high" and [reason.split(": ")[-1] for reason in both.reasons[:2]] == [
+        "makes high 9 times as likely", "none does not lower a safety label",
+    ]  # fmt: skip
+
+
+def test_where_no_trained_head_knows_the_label_a_weighed_rule_decides() -> None:
+    untaught = decided(RISK, hit(odds=100), neural={"none": 0.9, "low": 0.1})
+    assert (untaught.label, untaught.by) == ("high", "rule")
+    by_name = decide(RISK, [hit()], neural={"none": 0.9, "low": 0.05, "high": 0.05}, calibration=Calibration(named=True))
+    assert by_name and (by_name.label, by_name.by) == ("high", "rule"), "the names of labels are no trained head"
+
+
+def test_a_hint_of_a_higher_priority_is_not_lost_to_a_milder_rule_that_decides() -> None:
+    voice = {"none": 0.75, "low": 0.15, "high": 0.1}
+    desk = hit(id="desk", label="low", odds=None, priority=1)
+    assert decided(RISK, hit(priority=100, odds=2), desk, neural=voice).label == "high"
+    assert decided(RISK, hit(priority=0, odds=2), desk, neural=voice).label == "low"
+
+
+def test_doubt_was_learned_without_rules_and_they_take_none_away() -> None:
+    learned = TaskFusion(parts=["neural"], others={"neural": 1.0}, scores={"neural": [0.7] * 40})
+    voice = {"none": 0.2, "low": 0.42, "high": 0.38}
+    found = decide(RISK, [hit(label="low", odds=50)], neural=voice, calibration=Calibration(learned))
+    assert found and found.label == "low" and found.unsure and "high" in found.possible
+    assert any(reason.startswith("together low") for reason in found.reasons)
 
 
 def test_of_a_multi_task_it_raises_its_own_label_alone() -> None:
@@ -87,20 +146,34 @@ def test_of_a_multi_task_it_raises_its_own_label_alone() -> None:
     assert found.labels == ["a"] and found.probabilities == pytest.approx({"a": 1.8 / 2.6, "b": 0.4}, abs=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{"kind": "block"}, {"odds": 1}, {"odds": 20_000}, {"kind": "allow", "clears": ["low"], "label": "none"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"kind": "block"}, {"odds": 1}, {"odds": 20_000}, {"kind": "allow", "clears": ["low"], "label": "none"}, {"softer_odds": 2}],
+)
 def test_odds_are_for_plain_rules_and_within_bounds(changes: dict) -> None:
     with pytest.raises(ConfigError, match=r"hint.*(odds|greater|less)"):
         RuleSet([("own.yaml", json.dumps({"rules": [rule(**changes)]}).encode())], label_set)
 
 
-def test_a_block_rules_odds_are_those_of_its_softer_hits_and_of_what_follows_from_them() -> None:
-    block = rule(id="b", kind="block", softer="low", soften=["years ago"], implies={"stress": "high"}, odds=4)
-    rules = RuleSet([("own.yaml", json.dumps({"collection": "wellbeing", "rules": [block]}).encode())], label_set)
-    outright, soft = (rules.hits("", text, WELLBEING) for text in ("There is no way out", "years ago there was no way out"))
-    assert [(one.rule.task, one.rule.label, one.rule.kind, one.rule.odds) for one in outright] == [
-        ("risk", "high", "block", 4), ("stress", "high", "block" if WELLBEING.tasks["stress"].severity("high") else "plain", None),
-    ]  # fmt: skip
-    assert next((one.rule.task, one.rule.label, one.rule.kind, one.rule.odds) for one in soft) == ("risk", "low", "plain", 4)
-    assert {one.rule.odds for one in soft} == {4}
-    voice = {"none": 0.1, "low": 0.1, "high": 0.8}
-    assert decided(RISK, *outright, neural=voice).by == "rule" and decided(RISK, *soft, neural=voice).label == "high"
+def test_what_is_said_softly_has_odds_of_its_own_and_so_has_what_follows_from_it() -> None:
+    def hits(text: str, **changes: object) -> list[tuple[str, str, str, float | None]]:
+        one = rule(id="b", softer="low", soften=["years ago"], implies={"stress": "high"}, **changes)
+        rules = RuleSet([("own.yaml", json.dumps({"collection": "wellbeing", "rules": [one]}).encode())], label_set)
+        return [(hit.rule.task, hit.rule.label, hit.rule.kind, hit.rule.odds) for hit in rules.hits("", text, WELLBEING)]
+
+    now, past = "There is no way out", "years ago there was no way out"
+    stress = "block" if WELLBEING.tasks["stress"].severity("high") else "plain"
+    assert hits(now, kind="block", odds=None, softer_odds=4) == [("risk", "high", "block", None), ("stress", "high", stress, None)]
+    assert hits(past, kind="block", odds=None, softer_odds=4) == [("risk", "low", "plain", 4), ("stress", "high", "plain", 4)]
+    assert hits(now, odds=9, softer_odds=4) == [("risk", "high", "plain", 9), ("stress", "high", "plain", 9)]
+    assert hits(past, odds=9) == [("risk", "low", "plain", None), ("stress", "high", "plain", None)], "left out, it decides"
+
+
+def test_contradictions_are_warned_of_where_rules_decide_and_not_where_they_are_weighed() -> None:
+    def warnings(**changes: object) -> list[str]:
+        given = [rule(id="a", **changes), rule(id="b", label="low", **changes)]
+        return RuleSet([("own.yaml", json.dumps({"rules": given}).encode())], label_set).warnings
+
+    assert any("contradict" in line for line in warnings(odds=None))
+    assert any("contradict" in line for line in warnings(odds=None, kind="block"))
+    assert not warnings()

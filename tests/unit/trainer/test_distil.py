@@ -18,6 +18,7 @@ from services.trainer.runs.heads.examples import Example, Targets, targets
 from services.trainer.runs.heads.network import log_chances
 from shared.encoder import DIMS, Encoder
 from shared.errors import ConfigError
+from shared.events import digest_of
 from shared.taxonomy import label_set
 
 WELLBEING = label_set("wellbeing")
@@ -95,11 +96,12 @@ def test_the_teacher_learns_the_labels_and_is_asked_once_about_a_text(tmp_path: 
     monkeypatch.setattr(teacher.Large, "say", lambda self, texts: (asked.append(list(texts)), say(self, texts))[1])
     for more in ([("comment", "a lovely letter")], [("comment", "another night"), ("comment", "a lovely letter")]):
         distil.say_all(labelled, folder, tmp_path, more)
+    distil.say_all(labelled, folder, tmp_path, more)  # nothing new
     assert [len(one) for one in asked] == [41, 1] and asked[1] == ["another night"]
-    kept = distil.said_of(tmp_path, target)
+    told, kept = distil.said_of(tmp_path, target)
+    assert told[-2:] == ["another night", "a lovely letter"]
     assert np.allclose(kept.chances["emotion"][:40], said.chances["emotion"], atol=0.02) and len(kept.vectors) == 42
-    rows = [json.loads(line)["text"] for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
-    assert np.allclose(kept.vectors[rows.index("a lovely letter")], say(model, ["a lovely letter"]).vectors[0], atol=0.05)
+    assert np.allclose(kept.vectors[told.index("a lovely letter")], say(model, ["a lovely letter"]).vectors[0], atol=0.05)
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,11 +113,24 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(ConfigError, match="run `say` first"):
         distil.learn(labelled, tmp_path, "wellbeing", Encoder(ENCODER), tmp_path, None)
     said = said_by_rule(target, 40, np.random.default_rng(1))
-    np.savez(tmp_path / "said.npz", vectors=said.vectors, **{f"of_{name}": one for name, one in said.chances.items()})  # type: ignore[arg-type]
-    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"other {n}"}) + "\n" for n in range(40)))
+    lines = "".join(json.dumps({"text": f"other {n}"}) + "\n" for n in range(40))
+    (tmp_path / "texts.jsonl").write_text(lines)
+    (tmp_path / "teacher.pt").write_bytes(b"weights")
+    arrays: dict = {"vectors": said.vectors, "texts": digest_of(lines), "teacher": distil.digest(tmp_path / "teacher.pt")}
+    np.savez(tmp_path / "said.npz", **arrays, **{f"of_{name}": one for name, one in said.chances.items()})
     with pytest.raises(ConfigError, match="of other labelled texts"):
         distil.learn(labelled, tmp_path, "wellbeing", Encoder(ENCODER), tmp_path, None)
-    for argv, why in ((["learn"], "needs --out"), (["say"], "needs --large")):
+    for name, damage in (("teacher.pt", b"others"), ("texts.jsonl", b'{"text": "cut"}\n')):
+        before = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(damage)
+        with pytest.raises(ConfigError, match="of other texts, or by another teacher"):
+            distil.said_of(tmp_path, target)
+        assert distil.asked_before(tmp_path, target) == ({}, None)
+        (tmp_path / name).write_bytes(before)
+    (tmp_path / "said.npz").write_bytes((tmp_path / "said.npz").read_bytes()[:500])
+    with pytest.raises(ConfigError, match="run `say` first"):
+        distil.said_of(tmp_path, target)
+    for argv, why in ((["learn"], "needs --out"), (["say"], "needs --large"), (["say", "--large", "x"], "needs --apart")):
         with pytest.raises(SystemExit):
             distil.main(argv)
         assert why in capsys.readouterr().err

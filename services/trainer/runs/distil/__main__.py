@@ -9,6 +9,7 @@ temperatures, and one in twenty for the figures; --said has both, for fit_fusion
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ from services.trainer.runs.heads.probes import known_answers
 from services.trainer.runs.train_head import OWN_TEXTS, gathered, rows_said
 from shared.encoder import Encoder
 from shared.errors import ConfigError
+from shared.events import digest_of
 from shared.taxonomy import label_set
 
 PARTS, HELD, MEASURED = 20, 0, 10
@@ -85,41 +88,56 @@ def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[st
     known, before = asked_before(work, labelled.target)
     new = list(dict.fromkeys(row["text"] for row in rows if row["text"] not in known))
     say(f"{len(rows)} texts, {len(new)} of them not asked of before")
-    model = teacher.Large(large, labelled.target.tasks)
-    model.load_state_dict(torch.load(work / "teacher.pt", weights_only=True))
-    said = model.say(new)
-    first = len(before.vectors) if before else 0
-    known |= {text: first + n for n, text in enumerate(new)}
+    made = [before] if before else []
+    if new:
+        model = teacher.Large(large, labelled.target.tasks)
+        model.load_state_dict(torch.load(work / "teacher.pt", weights_only=True))
+        known |= {text: (len(before.vectors) if before else 0) + n for n, text in enumerate(new)}
+        made.append(model.say(new))
     places = np.array([known[row["text"]] for row in rows])
-    arrays: dict[str, Any] = {"vectors": np.concatenate([before.vectors, said.vectors] if before else [said.vectors])[places]}
-    for name, chances in said.chances.items():
-        arrays[f"of_{name}"] = np.concatenate([before.chances[name], chances] if before else [chances])[places]
-    (work / "texts.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    np.savez(work / "said.npz", **arrays)
+    arrays: dict[str, Any] = {"vectors": np.concatenate([one.vectors for one in made])[places]}
+    for task in labelled.target.tasks:
+        arrays[f"of_{task.name}"] = np.concatenate([one.chances[task.name] for one in made])[places]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    # the digests say whose word it is and of which texts: the two files are of one run, or are not used
+    arrays |= {"texts": digest_of(lines), "teacher": digest(work / "teacher.pt")}
+    np.savez(work / "said.part.npz", **arrays)
+    (work / "texts.jsonl").write_text(lines, encoding="utf-8")
+    (work / "said.part.npz").replace(work / "said.npz")
 
 
 def asked_before(work: Path, target: Targets) -> tuple[dict[str, int], teacher.Said | None]:
-    """Text -> its place in what this teacher has said already; nothing where that was another one."""
-    made = work / "said.npz"
-    if not made.exists() or made.stat().st_mtime < (work / "teacher.pt").stat().st_mtime:
+    """Text -> its place in what this teacher has said already; nothing where there is nothing, or where that was another one."""
+    try:
+        texts, said = said_of(work, target)
+    except ConfigError:
         return {}, None
-    texts = [json.loads(line)["text"] for line in (work / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
-    return {text: n for n, text in enumerate(texts)}, said_of(work, target)
+    return {text: n for n, text in enumerate(texts)}, said
 
 
-def said_of(work: Path, target: Targets) -> teacher.Said:
-    """What `say` left. Raises ConfigError where it did not."""
-    if not (work / "said.npz").exists():
-        raise ConfigError(f"nothing in {work} was said by a teacher: run `say` first")
-    kept = np.load(work / "said.npz")
-    return teacher.Said({task.name: kept[f"of_{task.name}"] for task in target.tasks}, kept["vectors"])
+def said_of(work: Path, target: Targets) -> tuple[list[str], teacher.Said]:
+    """What `say` left: the texts and the teacher's word on them. Raises ConfigError where it left nothing, or where texts or teacher are others by now."""
+    try:
+        kept, lines = np.load(work / "said.npz"), (work / "texts.jsonl").read_text(encoding="utf-8")
+        same = str(kept["texts"]) == digest_of(lines) and str(kept["teacher"]) == digest(work / "teacher.pt")
+        said = teacher.Said({task.name: kept[f"of_{task.name}"] for task in target.tasks}, kept["vectors"])
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise ConfigError(f"nothing that can be used in {work} was said by a teacher: run `say` first ({error})") from error
+    if not same:
+        raise ConfigError(f"what was said in {work} is of other texts, or by another teacher: run `say` again")
+    return [json.loads(line)["text"] for line in lines.splitlines()], said
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out: Path, said_file: Path | None) -> None:
     """Train the small head, measure it and write it. Raises ConfigError where what was said is of other labelled texts."""
     began, target = time.monotonic(), labelled.target
-    said = said_of(work, target)
-    texts = [json.loads(line)["text"] for line in (work / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts, said = said_of(work, target)
     if texts[: len(target)] != labelled.texts:
         raise ConfigError(f"what was said in {work} is of other labelled texts: run `say` again")
     store = vectors.store(encoder, texts, "embedded", with_pooled=False)
@@ -156,9 +174,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--said", type=Path, default=None, help="learn: JSON lines of what the head says of the texts kept back, for fit_fusion")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args(argv)
-    if (needed := "out" if given.step == "learn" else "large") and getattr(given, needed) is None:
-        parser.error(f"{given.step} needs --{needed}")
+    for needed in {"teach": ["large"], "say": ["large", "apart"], "learn": ["out"]}[given.step]:
+        if getattr(given, needed) is None:
+            parser.error(f"{given.step} needs --{needed}")
     torch.set_num_threads(given.threads)
+    torch.use_deterministic_algorithms(True)
     given.work.mkdir(parents=True, exist_ok=True)
     try:
         labelled = Labelled.of(given.collection)
@@ -167,7 +187,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif given.step == "say":
             taught = [labelled.examples[n] for n in labelled.taught]
             others = changed.changed([one.text for one in taught], changed.neighbours(given.large), given.times)
-            files = sorted(given.apart.glob("*.jsonl")) if given.apart else []
+            files = sorted(given.apart.glob("*.jsonl"))
+            if not files:
+                raise ConfigError(f"there are no *.jsonl in {given.apart}: --apart names the texts that are measured with")
             apart = [json.loads(line)["text"] for path in files for line in path.read_text(encoding="utf-8").splitlines()]
             say_all(labelled, given.large, given.work, pool.gathered(labelled.examples, taught, data_folder(given.data_folder), others, apart))
         else:

@@ -20,7 +20,8 @@ _WORD = re.compile(r"[A-Za-z]+")
 
 
 def neighbours(folder: Path) -> dict[str, list[str]]:
-    """Word -> the words whose embeddings in the encoder at `folder` are the nearest to its own. Whole words in small letters only."""
+    """Word -> the words whose embeddings in the encoder at `folder` are the nearest to its own. Whole words in small letters only, of a vocabulary of
+    word pieces as BERT and MPNet have it. Raises ValueError where there are none."""
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
@@ -28,6 +29,8 @@ def neighbours(folder: Path) -> dict[str, list[str]]:
     weights: dict[str, Any] = load_file(str(folder / "model.safetensors"))
     table = next(array for name, array in weights.items() if name.endswith("word_embeddings.weight")).astype(np.float32)
     words = sorted(word for word in vocabulary if word.isascii() and word.isalpha() and word.islower() and len(word) >= LEAST_LETTERS)
+    if not words:
+        raise ValueError(f"the vocabulary in {folder} has no whole words in small letters: it is not one of word pieces")
     vectors = table[[vocabulary[word] for word in words]]
     vectors -= vectors.mean(axis=0)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

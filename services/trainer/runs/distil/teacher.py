@@ -31,7 +31,7 @@ class Said:
 
 
 class Large(nn.Module):
-    """Any encoder in the transformers' format, the mean over its tokens, and the tasks' layers."""
+    """An encoder built as BERT is (RoBERTa, MPNet …), in the transformers' format, the mean over its tokens, and the tasks' layers."""
 
     def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
         super().__init__()
