@@ -4,8 +4,8 @@ In this order, the first that speaks decides: a block-list safety rule; a person
 (services.classifier.pooled); the task's default. A block-list hit is never lowered: a correction may only raise it. A plain rule does not lower a safety
 label that the others say: doubt goes to the person. An allow rule takes back the labels that it `clears`, of plain rules (services.classifier.rules), of
 the LLM and the head, and of the default, and says its own instead; where a plain rule decides, that is what it may not lower. A plain rule that has
-`odds` decides only where no trained head knows its label, and else is pooled with LLM and head. Of a multi task each label is decided on its own, in the same order
-(services.classifier.several).
+`odds` decides only where no trained head knows its label, and else is pooled with LLM and head. Of a multi task each label is decided on its own, in the
+same order (services.classifier.several).
 """
 
 from collections.abc import Mapping, Sequence

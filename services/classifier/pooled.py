@@ -7,10 +7,9 @@ from typing import Literal
 from services.classifier.said import Said, bounded
 from shared import conformal
 from shared.events import ModelStamp
-from shared.pooling import BESIDE_OWN_HEAD, HAND_SET, NEW_NAMES, TAUGHT_NAMES, TaskFusion, chosen, hand_set, likeliest, median, pool
+from shared.pooling import BESIDE_OWN_HEAD, HAND_SET, LEAST, NEW_NAMES, TAUGHT_NAMES, TaskFusion, chosen, hand_set, likeliest, median, pool
 from shared.taxonomy import Task, is_own
 
-LEAST = 1e-6  # of a probability that a rule multiplies
 SURE = 0.6  # uncalibrated, a label with less than this is unsure
 SMALL = 100_000_000  # weights: a language model with fewer knows few names that it was not taught
 VOICES: dict[str, str] = {"llm": "the language model", "neural": "the neural head"}
@@ -68,6 +67,7 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
     alone = pool(list(task.labels), said.voices, learned or calibration.unlearned or hand_set(task.name), multi=multi)
     least = learned.thresholds if learned and learned.whole(parts) else {}
     chances, hinted = _with_hints(task, said, alone, least)
+    weighed = chances != alone
     if multi:
         labels = [label for label, p in chances.items() if p >= least.get(label, task.threshold)]
         label = likeliest({name: chances[name] for name in labels}) if labels else ""
@@ -77,13 +77,13 @@ def pooled(task: Task, said: Said, calibration: Calibration) -> Pooled:
     scores = learned.scores.get("+".join(sorted(parts)), []) if learned else []
     most = conformal.limit(scores, calibration.error_rate) if scores else None
     found, doubtful = _doubt(task, chances, label, calibration.error_rate, most)
-    if chances != alone:  # the doubt was learned without rules, so they take none away
+    if weighed:  # the doubt was learned without rules, so they take none away
         before, _ = _doubt(task, alone, label, calibration.error_rate, most)
         doubtful = [*doubtful, *(name for name in before if name not in (*labels, *found, *doubtful))]
         found = [*found, *before]
     possible = [name for name in task.labels if name in found or name in labels]
-    by: Literal["llm", "neural", "fusion"] = "fusion" if len(parts) > 1 or chances != alone else "llm" if said.llm else "neural"
-    reasons = [*hinted, *_voices(task, said, labels, chances, calibration.named, chances != alone), *_calibrated(learned, calibration, bool(scores))]
+    by: Literal["llm", "neural", "fusion"] = "fusion" if len(parts) > 1 or weighed else "llm" if said.llm else "neural"
+    reasons = [*hinted, *_voices(task, said, labels, chances, calibration.named, weighed), *_calibrated(learned, calibration, bool(scores))]
     return Pooled(label, labels, chances, possible, doubtful, by, reasons)
 
 
@@ -97,7 +97,8 @@ def _with_hints(task: Task, said: Said, chances: dict[str, float], least: Mappin
             tried = {**after, label: odds * after[label] / (1 - after[label] + odds * after[label])}
         else:
             grown = {**after, label: max(after[label], LEAST) * odds}
-            tried = {name: p / sum(grown.values()) for name, p in grown.items()}
+            total = sum(grown.values())
+            tried = {name: p / total for name, p in grown.items()}
             if task.severity(_one(task, said, tried, least)) < task.severity(_one(task, said, after, least)):
                 reasons.append(f"{hit.reason()}: {label} does not lower a safety label")
                 continue

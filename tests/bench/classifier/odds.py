@@ -42,15 +42,14 @@ def hits(rows: Iterable[dict[str, Any]], rules: RuleSet, collection: str) -> dic
     """(task, label, kind, rule, or ALL of them) -> for each text that it hits, the head's probability of its label and whether that is the label."""
     found: defaultdict[Key, list[tuple[float, bool]]] = defaultdict(list)
     for row in rows:
-        seen = set[tuple[str, str, str]]()
+        of_text: dict[Key, tuple[float, bool]] = {}  # a text that several rules hit counts once for ALL
         for hit in rules.hits("", row["text"], label_set(collection)):
             if hit.rule.task == row["task"]:
-                p = float(row["parts"]["neural"].get(hit.rule.label, 0.0))
-                told = (hit.rule.label, hit.rule.kind)
-                if (*told, ALL) not in seen:  # a text that several rules hit is one text
-                    found[hit.rule.task, *told, ALL].append((p, bool(hit.rule.label == row["gold"])))
-                seen.add((*told, ALL))
-                found[hit.rule.task, *told, hit.rule.id].append((p, bool(hit.rule.label == row["gold"])))
+                label = hit.rule.label
+                point = float(row["parts"]["neural"].get(label, 0.0)), bool(label == row["gold"])
+                of_text |= {(hit.rule.task, label, hit.rule.kind, name): point for name in (hit.rule.id, ALL)}
+        for key, point in of_text.items():
+            found[key].append(point)
     return dict(found)
 
 

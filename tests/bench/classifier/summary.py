@@ -78,10 +78,9 @@ def _of_sets(found: Sequence[Found]) -> list[tuple[Cell, ...]]:
                           f"{len(as_good)} of {len(found)}{'; not on ' + names if names else ''}", len(as_good) == len(found)))  # fmt: skip
         rows.append(_line("hybrid better than its best part", "most sets", f"{len(better)} of {len(found)}, {len(ahead)} of them beyond chance",
                           len(better) > len(found) / 2))  # fmt: skip
-        errors = {one.split.name: calibration_error(one.split.gold(one.split.test), row.answers, one.split.multi).value
-                  for one in found if (row := one.row(WHOLE))}  # fmt: skip
-        beyond = {name: errors[name] - error_by_chance(one.split.gold(one.split.test), row.answers, one.split.multi)
-                  for one in found if (row := one.row(WHOLE)) and (name := one.split.name)}  # fmt: skip
+        wholes = [(one.split, row.answers) for one in found if (row := one.row(WHOLE))]
+        errors = {split.name: calibration_error(split.gold(split.test), answers, split.multi).value for split, answers in wholes}
+        beyond = {split.name: errors[split.name] - error_by_chance(split.gold(split.test), answers, split.multi) for split, answers in wholes}
         fine = [name for name, value in errors.items() if value <= ECE]
         worst = max(errors, key=lambda name: errors[name])
         rows.append(_line("calibration error (ECE) of the hybrid", f"{ECE} on every set",

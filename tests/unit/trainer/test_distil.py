@@ -13,6 +13,7 @@ from tokenizers.models import WordLevel
 
 from services.trainer.runs.distil import __main__ as distil
 from services.trainer.runs.distil import changed, pool, student, teacher
+from services.trainer.runs.export_encoder import sha256
 from services.trainer.runs.heads import vectors
 from services.trainer.runs.heads.examples import Example, Targets, targets
 from services.trainer.runs.heads.network import log_chances
@@ -116,7 +117,7 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     lines = "".join(json.dumps({"text": f"other {n}"}) + "\n" for n in range(40))
     (tmp_path / "texts.jsonl").write_text(lines)
     (tmp_path / "teacher.pt").write_bytes(b"weights")
-    arrays: dict = {"vectors": said.vectors, "texts": digest_of(lines), "teacher": distil.digest(tmp_path / "teacher.pt")}
+    arrays: dict = {"vectors": said.vectors, "texts": digest_of(lines), "teacher": sha256(tmp_path / "teacher.pt")}
     np.savez(tmp_path / "said.npz", **arrays, **{f"of_{name}": one for name, one in said.chances.items()})
     with pytest.raises(ConfigError, match="of other labelled texts"):
         distil.learn(labelled, tmp_path, "wellbeing", Encoder(ENCODER), tmp_path, None)

@@ -9,7 +9,6 @@ temperatures, and one in twenty for the figures; --said has both, for fit_fusion
 """
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from services.trainer.runs.distil import changed, pool, student, teacher
+from services.trainer.runs.export_encoder import sha256
 from services.trainer.runs.gather import data_folder
 from services.trainer.runs.heads import export, training, vectors
 from services.trainer.runs.heads.examples import Example, Targets, dealt, targets
@@ -100,7 +100,7 @@ def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[st
         arrays[f"of_{task.name}"] = np.concatenate([one.chances[task.name] for one in made])[places]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     # the digests say whose word it is and of which texts: the two files are of one run, or are not used
-    arrays |= {"texts": digest_of(lines), "teacher": digest(work / "teacher.pt")}
+    arrays |= {"texts": digest_of(lines), "teacher": sha256(work / "teacher.pt")}
     np.savez(work / "said.part.npz", **arrays)
     (work / "texts.jsonl").write_text(lines, encoding="utf-8")
     (work / "said.part.npz").replace(work / "said.npz")
@@ -119,19 +119,13 @@ def said_of(work: Path, target: Targets) -> tuple[list[str], teacher.Said]:
     """What `say` left: the texts and the teacher's word on them. Raises ConfigError where it left nothing, or where texts or teacher are others by now."""
     try:
         kept, lines = np.load(work / "said.npz"), (work / "texts.jsonl").read_text(encoding="utf-8")
-        same = str(kept["texts"]) == digest_of(lines) and str(kept["teacher"]) == digest(work / "teacher.pt")
+        same = str(kept["texts"]) == digest_of(lines) and str(kept["teacher"]) == sha256(work / "teacher.pt")
         said = teacher.Said({task.name: kept[f"of_{task.name}"] for task in target.tasks}, kept["vectors"])
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise ConfigError(f"nothing that can be used in {work} was said by a teacher: run `say` first ({error})") from error
     if not same:
         raise ConfigError(f"what was said in {work} is of other texts, or by another teacher: run `say` again")
     return [json.loads(line)["text"] for line in lines.splitlines()], said
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out: Path, said_file: Path | None) -> None:

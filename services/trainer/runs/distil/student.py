@@ -13,7 +13,7 @@ from torch import nn
 from services.trainer.runs.distil.teacher import Said
 from services.trainer.runs.heads import tuned
 from services.trainer.runs.heads.examples import NOTHING, Targets
-from services.trainer.runs.heads.fitting import fit_temperatures
+from services.trainer.runs.heads.fitting import batches, fit_temperatures, up_and_down
 from services.trainer.runs.heads.network import Network, label_weights, log_chances
 from services.trainer.runs.heads.vectors import Store
 from services.trainer.runs.precision import autocast
@@ -44,14 +44,10 @@ def learnt(
     optimiser = torch.optim.AdamW(groups, weight_decay=DECAY, fused=True)
     places = np.concatenate([taught, np.arange(len(target), len(store))])
     steps = PASSES * -(-len(places) // BATCH)
-    warm = max(1, int(WARM * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / warm, max(0.01, (steps - n) / max(1, steps - warm))))
+    schedule = up_and_down(optimiser, steps, WARM, least=0.01)
     began, step, sums = time.monotonic(), 0, np.zeros(2)
     for _ in range(PASSES):
-        order = places[np.argsort(store.lengths()[places] + dice.uniform(0, 4, len(places)), kind="stable")]
-        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        for number in dice.permutation(len(batches)):
-            chosen = batches[number]
+        for chosen in batches(store.lengths(), places, BATCH, dice):
             network.train()
             with autocast():
                 features = network.body(*store.inputs(network.reads, chosen))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from services.trainer.runs.heads.examples import Targets, Task
+from services.trainer.runs.heads.fitting import batches, up_and_down
 from services.trainer.runs.heads.network import chances, label_weights, losses
 from services.trainer.runs.precision import autocast, has_bf16
 
@@ -100,14 +101,10 @@ def taught(folder: Path, texts: Sequence[str], target: Targets, places: NDArray[
         [{"params": body, "lr": RATE}, {"params": model.last.parameters(), "lr": HEAD_RATE}], weight_decay=DECAY, fused=True
     )
     steps = PASSES * -(-len(places) // BATCH)
-    warm = max(1, int(WARM * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / warm, max(0.02, (steps - n) / max(1, steps - warm))))
+    schedule = up_and_down(optimiser, steps, WARM)
     began, step, sum_of = time.monotonic(), 0, 0.0
     for _ in range(PASSES):
-        order = places[np.argsort(lengths[places] + dice.uniform(0, 4, len(places)), kind="stable")]
-        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        for number in dice.permutation(len(batches)):
-            chosen = batches[number]
+        for chosen in batches(lengths, places, BATCH, dice):
             model.train()
             scored = zip(target.tasks, model.logits([rows[n] for n in chosen]), strict=True)
             loss = torch.stack([losses(task.kind, one.float(), torch.from_numpy(target.of[task.name][chosen]), weights[task.name]).mean()

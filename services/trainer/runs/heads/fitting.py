@@ -40,16 +40,15 @@ def in_steps(network: Network, store: Store, target: Targets, taught: Places, he
     dice = np.random.default_rng(plan.seed)
     weights = label_weights(target, taught)
     steps = plan.passes * -(-len(taught) // plan.batch)
-    warm = max(1, int(plan.warm_share * steps))
     groups = [{"params": network.last.parameters(), "lr": plan.rate}]
     if body := list(network.body.parameters()):
         groups.append({"params": body, "lr": plan.body_rate or plan.rate})
     optimiser = torch.optim.AdamW(groups, weight_decay=plan.decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / warm, max(0.02, (steps - n) / max(1, steps - warm))))
+    schedule = up_and_down(optimiser, steps, plan.warm_share)
     best, best_loss, since = copy.deepcopy(network.state_dict()), float("inf"), 0
     for _ in range(plan.passes):
         network.train()
-        for places in _batches(store, taught, plan.batch, dice):
+        for places in batches(store.lengths(), taught, plan.batch, dice, alike=store.begins is not None):
             optimiser.zero_grad()
             with autocast() if plan.body_rate else nullcontext():  # small networks gain nothing by it
                 logits = network.logits(*store.inputs(network.reads, places))
@@ -91,9 +90,15 @@ def _by_temperature(task: Task, logits: torch.Tensor, target: Targets, places: P
     return [float(losses(task.kind, logits.double() / t, said).sum()) for t in TEMPERATURES]
 
 
-def _batches(store: Store, taught: Places, size: int, dice: np.random.Generator) -> list[Places]:
-    """All of the texts once, in random batches of neighbours in length: less to fill up."""
-    lengths = store.lengths()[taught] + dice.uniform(0, 4, len(taught))  # a different neighbour each pass
-    order = taught[np.argsort(lengths, kind="stable")] if store.begins is not None else dice.permutation(taught)
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
-    return [batches[n] for n in dice.permutation(len(batches))]
+def up_and_down(optimiser: torch.optim.Optimizer, steps: int, warm_share: float, least: float = 0.02) -> torch.optim.lr_scheduler.LambdaLR:
+    """The rates rise over the first `warm_share` of the steps and then fall linearly, to no less than `least` of their peaks."""
+    warm = max(1, int(warm_share * steps))
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / warm, max(least, (steps - n) / max(1, steps - warm))))
+
+
+def batches(lengths: Places, places: Places, size: int, dice: np.random.Generator, alike: bool = True) -> list[Places]:
+    """All of these texts once, in random batches; where `alike`, of neighbours in length, so that less is filled up. `lengths`: of all texts."""
+    near = lengths[places] + dice.uniform(0, 4, len(places))  # a different neighbour each pass
+    order = places[np.argsort(near, kind="stable")] if alike else dice.permutation(places)
+    found = [order[start : start + size] for start in range(0, len(order), size)]
+    return [found[n] for n in dice.permutation(len(found))]
