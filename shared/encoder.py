@@ -33,15 +33,22 @@ _FILES = (EMBEDDING, LAYERS, TOKENIZER, "manifest.json")
 
 @dataclass(frozen=True)
 class Read:
-    """One batch as the encoder read it: `places` are the texts' places in what was given, `embedded` a vector a word piece [n, length, DIMS] before any
-    layer, and `mask` [n, length] 1 where there is a word piece and 0 where the batch was filled up. `tokens`, the vectors after the layers, and `pooled`
-    are made when they are asked for."""
+    """One batch as the encoder read it: `places` are the texts' places in what was given, `ids` the word pieces [n, length], `embedded` a vector a word
+    piece [n, length, DIMS] before any layer, and `mask` [n, length] 1 where there is a word piece and 0 where the batch was filled up. `tokens`, the
+    vectors after the layers, and `pooled` are made when they are asked for."""
 
     places: list[int]
+    ids: "np.ndarray"
     embedded: "np.ndarray"
     mask: "np.ndarray"
     layers: "Callable[[np.ndarray, np.ndarray], np.ndarray]"
     _made: "dict[str, np.ndarray]" = field(default_factory=dict, repr=False, compare=False)
+
+    def only(self, rows: "np.ndarray") -> "Read":
+        """The batch without the other rows, filled up no further than its own longest text."""
+        longest = int(self.mask[rows].sum(axis=1).max())
+        ids, embedded, mask = (every[rows, :longest] for every in (self.ids, self.embedded, self.mask))
+        return Read([self.places[row] for row in rows], ids, embedded, mask, self.layers)
 
     # functools.cached_property holds one lock for all instances before Python 3.12: batches that are read side by side would wait for one another
 
@@ -94,6 +101,10 @@ class Encoder:
         manifest = self._manifest()
         return hashlib.sha256(f"{manifest.get('source_sha256')}/{manifest.get('recipe')}".encode()).hexdigest()
 
+    def tokenizer(self) -> Any:
+        """What takes texts apart into word pieces. Raises ConfigError like `load`."""
+        return self._parts()[2]
+
     def encode(self, texts: Sequence[str], batch: int = 32) -> "np.ndarray":
         """One unit vector a text, in the order given: float32, n x 384, the mean over the tokens. Blocking. Raises ConfigError like `load`."""
         import numpy as np
@@ -117,7 +128,7 @@ class Encoder:
                 for row, place in enumerate(portion):
                     ids[row, : len(tokens[place])] = tokens[place]
                     mask[row, : len(tokens[place])] = 1
-                yield Read([start + place for place in portion], embedding.run(None, {"ids": ids})[0], mask, partial(_through, layers))
+                yield Read([start + place for place in portion], ids, embedding.run(None, {"ids": ids})[0], mask, partial(_through, layers))
 
     def _parts(self) -> tuple[Any, Any, Any]:
         with self._lock:

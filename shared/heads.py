@@ -10,6 +10,7 @@ from typing import Any
 from shared.encoder import Read, Vectors, side_by_side
 
 GRAPH, CARD = "head.onnx", "head.json"
+SECOND = "second"  # the folder, in a head's own, of a larger head that is asked where that one is in doubt
 MOST_BYTES = 64 * 1024 * 1024  # of the graph
 READ_CHARS = 1000  # characters of title and text that a head reads: the encoder takes 256 word pieces
 AGREE = 0.9  # share of known answers that must come back: int8 vectors differ a little between processors
@@ -56,6 +57,15 @@ def run(session: Any, reads: str, tasks: Iterable[str], read: Read) -> list[Any]
     """What a head's graph gives of one batch: probabilities [n, labels] for each of the tasks, in their order. Raises what onnxruntime raises."""
     feed = {reads: getattr(read, reads)} | ({} if reads == "pooled" else {"mask": read.mask})
     return list(session.run([f"says.{task}" for task in tasks], feed))
+
+
+def in_doubt(said: Mapping[str, Any], kinds: Mapping[str, str], below: float) -> Any:
+    """The rows of a batch [n] of which a head gives every label of some task a probability of less than `below`; of a multi task where it is no surer of a
+    label that it holds or that it does not."""
+    import numpy as np
+
+    each = [np.maximum(p, 1 - p).min(axis=1) if kinds[task] == "multi" else p.max(axis=1) for task, p in said.items()]
+    return np.flatnonzero(np.min(each, axis=0) < below)
 
 
 def scores_of(encoder: Vectors, texts: Sequence[str], *voices: Says, batch: int = 32) -> list[Scores]:

@@ -32,6 +32,7 @@ def build(settings: Settings) -> Service:
         registry,
         f"classifier-{settings.replica}",
         utc_now,
+        settings.head_second,
     )
     book = RuleBook(settings.rules, label_set, drop_safety_rules=settings.drop_safety_rules)
     desk = RuleDesk(book, store, bus, utc_now)

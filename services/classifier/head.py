@@ -1,27 +1,32 @@
 """A neural head: a small ONNX graph on the encoder's vectors that gives a probability for each label of each task of one collection. No torch.
 
 A head is a folder of two files: head.onnx, which reads `pooled` [n, 384], or `tokens` [n, length, 384] and `mask` [n, length], or in the place of `tokens`
-`embedded`, which is what the tokens are before the encoder's layers (for a head that has layers of its own), and gives one output
-`says.<task>` a task, [n, labels]; and head.json, which says what the graph was trained for. services.trainer.runs.train_head writes both.
+`embedded`, which is what the tokens are before the encoder's layers (for a head that has layers of its own), or `ids`, the word pieces [n, length] (for
+one that is an encoder of its own), and gives one output `says.<task>` a task, [n, labels]; and head.json, which says what the graph was trained for.
+services.trainer.runs.train_head writes both. Large weights lie beside them in files that head.json names.
+
+A folder `second` in it is a larger head, of the same tasks, which is asked of the texts that the first one is in doubt about and whose word then stands: a
+cascade (Viola & Jones 2001), which costs a part of what asking the larger one of every text would. services.trainer.runs.distil writes it.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.encoder import DIMS, Read, Vectors
 from shared.errors import PermanentError, one_line
-from shared.heads import CARD, GRAPH, MOST_BYTES, Scores, run, scores_of
+from shared.heads import CARD, GRAPH, MOST_BYTES, SECOND, Scores, in_doubt, run, scores_of
 from shared.onnx import session
 from shared.taxonomy import LabelSet
 
 Floats = NDArray[np.float32]
+_SHA256 = "^[0-9a-f]{64}$"
 
 
 class HeadCard(BaseModel):
@@ -32,10 +37,12 @@ class HeadCard(BaseModel):
     format: Literal[2]
     collection: str
     kind: str
-    reads: Literal["pooled", "tokens", "embedded"]
+    reads: Literal["pooled", "tokens", "embedded", "ids"]
     encoder: str  # shared.encoder.Encoder.digest of what it was trained on
     tasks: dict[str, list[str]]
     kinds: dict[str, Literal["single", "multi", "ordinal"]]
+    files: dict[str, Annotated[str, Field(pattern=_SHA256)]] = {}  # weights beside the graph: name -> SHA-256
+    asked_below: float = Field(default=0.0, ge=0, le=1)  # of a second head: asked where the first gives every label of a task less than this
 
     @model_validator(mode="after")
     def _is_sound(self) -> "HeadCard":
@@ -44,34 +51,49 @@ class HeadCard(BaseModel):
         for task, labels in self.tasks.items():
             if len(set(labels)) != len(labels) or len(labels) < (1 if self.kinds[task] == "multi" else 2):
                 raise ValueError(f"task {task!r} needs two different labels at least")
+        if strange := [name for name in self.files if Path(name).name != name or name in (CARD, GRAPH)]:
+            raise ValueError(f"{strange[0]!r} is no name of a file beside {GRAPH}")
         return self
 
 
 class Head:
-    """The head of one collection, checked. `digest` names its files. Build it by `load`. Safe to share between threads."""
+    """The head of one collection, checked. `digest` names its files, and those of its second head. Build it by `load`. Safe to share between threads."""
 
-    def __init__(self, card: HeadCard, session: Any, digest: str) -> None:
-        self.card, self.digest, self._session = card, digest, session
+    def __init__(self, card: HeadCard, session: Any, digest: str, second: "Head | None" = None) -> None:
+        self.card, self.digest, self._session, self.second = card, digest, session, second
 
     @classmethod
-    def load(cls, folder: Path, digest: str = "") -> "Head":
-        """Read a head's folder and try the graph on made-up vectors; without `digest` it is the SHA-256 of the files. Raises PermanentError naming what
-        is wrong."""
+    def load(cls, folder: Path, digest: str = "", alone: bool = False) -> "Head":
+        """Read a head's folder, with its second head unless it is to be `alone`, and try the graphs on made-up texts; without `digest` it is the SHA-256 of
+        the files. Raises PermanentError naming what is wrong."""
         try:
             text = (folder / CARD).read_bytes()
             card = _card(text)
             if (folder / GRAPH).stat().st_size > MOST_BYTES:
                 raise PermanentError(f"{GRAPH} is larger than {MOST_BYTES >> 20} MB: that is no head")
             data = (folder / GRAPH).read_bytes()
+            weights = {name: (folder / name).read_bytes() for name in card.files}
+            for name, wanted in card.files.items():
+                if hashlib.sha256(weights[name]).hexdigest() != wanted:
+                    raise PermanentError(f"{name} is not the file that {CARD} tells of: fetch the head again")
         except OSError as error:
             raise PermanentError(f"no head in {folder.name}: {error.strerror}: {Path(str(error.filename)).name}") from error
         try:
-            graph = session(data)
+            graph = session(data, files=weights)
         except Exception as error:  # onnxruntime raises classes of its own
             raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
         head = cls(card, graph, digest or hashlib.sha256(text + data).hexdigest())
         head._try()
+        if (folder / SECOND).is_dir() and not alone:
+            head = head._before(cls.load(folder / SECOND, alone=True), digest)
         return head
+
+    def _before(self, second: "Head", digest: str) -> "Head":
+        """The same with a second head. Raises PermanentError where that one is of another kind."""
+        mine, other = self.card, second.card
+        if (mine.collection, mine.encoder, mine.tasks, mine.kinds) != (other.collection, other.encoder, other.tasks, other.kinds):
+            raise PermanentError(f"the {SECOND} head is of another collection, other labels or another encoder than the first")
+        return Head(mine, self._session, digest or hashlib.sha256(f"{self.digest}/{second.digest}".encode()).hexdigest(), second)
 
     def fits(self, encoder: str, labels: LabelSet) -> None:
         """Raises PermanentError where the head was trained on another encoder, or for tasks or labels that the label set does not have."""
@@ -95,7 +117,11 @@ class Head:
 
     def answers(self, read: Read) -> dict[str, Floats]:
         """Task -> probabilities [n, labels], in the card's order, of one batch."""
-        return dict(zip(self.card.tasks, run(self._session, self.card.reads, self.card.tasks, read), strict=True))
+        said: dict[str, Floats] = dict(zip(self.card.tasks, run(self._session, self.card.reads, self.card.tasks, read), strict=True))
+        if self.second is not None and len(rows := in_doubt(said, self.card.kinds, self.second.card.asked_below)):
+            for task, chances in self.second.answers(read.only(rows)).items():
+                said[task][rows] = chances
+        return said
 
     def says(self, read: Read) -> Iterator[tuple[str, Sequence[str], Floats]]:
         """Task, its labels, and their probabilities [n, labels] of one batch."""
@@ -111,8 +137,9 @@ class Head:
         dice = np.random.default_rng(7)
         mask = (np.arange(5) < np.arange(1, 6)[:, None]).astype(np.float32)
         tokens = dice.normal(size=(5, 5, DIMS)).astype(np.float32) * mask[..., None]
+        ids = dice.integers(1000, 2000, size=(5, 5)) * mask.astype(np.int64)  # pieces that any encoder has
         try:
-            answers = self.answers(Read(list(range(5)), tokens, mask, lambda vectors, _: vectors))
+            answers = self.answers(Read(list(range(5)), ids, tokens, mask, lambda vectors, _: vectors))
         except Exception as error:  # onnxruntime raises classes of its own for names, types and shapes that don't fit
             raise PermanentError(f"{GRAPH} does not do what {CARD} says: {one_line(error)}") from error
         for task, chances in answers.items():

@@ -15,7 +15,7 @@ from shared.clock import Clock
 from shared.encoder import Vectors
 from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
-from shared.heads import AGREE, CARD, GRAPH, Scores, collection_of, head_text, heads_in, scores_of
+from shared.heads import AGREE, CARD, GRAPH, SECOND, Scores, collection_of, head_text, heads_in, scores_of
 from shared.logs import logger
 from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
@@ -45,14 +45,15 @@ class _Speaker:
 
 
 class LiveHead:
-    """`shipped` is the folder of the heads that come with Feedloop, a folder each, or of one; a ModelPublished with digest "base" goes back to them.
+    """`shipped` is the folder of the heads that come with Feedloop, a folder each, or of one; a ModelPublished with digest "base" goes back to them. Their
+    second heads are left out without `second`.
 
     Without an encoder or a head, or where one fails on a text, the service decides by the other parts; `problem` says so.
     """
 
-    def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock) -> None:
+    def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock, second: bool = True) -> None:
         self.encoder, self.registry, self.replica, self.clock = encoder, registry, replica, clock
-        self._shipped = shipped
+        self._shipped, self._second = shipped, second
         self.heads: dict[str, Head] = {}  # by collection; replaced as a whole, for other threads read it
         self._problems: dict[str, str] = {}
         self._failing: dict[str, str] = {}  # collection -> what went wrong when its head was last asked; gone once it answers again
@@ -80,7 +81,7 @@ class LiveHead:
                 self._miss(graph.parent.name, f"the head in {graph.parent.name} is not used: it has no {CARD}")
         for name, folder in found.items():
             try:
-                head = Head.load(folder)
+                head = self._load(folder)
                 self._check(head)
                 head.scores(self.encoder, ["ready"])
                 self.heads = {**self.heads, head.card.collection: head}
@@ -152,6 +153,7 @@ class LiveHead:
         self._serving[collection] = wanted.digest
         for reasons in (self._problems, self._failing):
             reasons.pop(collection, None)
+            reasons.pop(f"{collection}/{SECOND}", None)
         log.info("head.live", role=wanted.role, digest=wanted.digest)
         return self._report(wanted, "active", wanted.reason, agreed, began)
 
@@ -167,9 +169,20 @@ class LiveHead:
             known = self._names[labels.collection] = ByName.of(self.encoder, tasks)
         return _Speaker(head, known)
 
-    def _miss(self, name: str, reason: str) -> None:
+    def _miss(self, name: str, reason: str, effect: str = "rules and the language model decide alone") -> None:
         self._problems[name] = reason
-        log.error("head.missing", head=name, reason=reason, effect="rules and the language model decide alone")
+        log.error("head.missing", head=name, reason=reason, effect=effect)
+
+    def _load(self, folder: Path) -> Head:
+        """A head that ships, without its second one where that is not wanted or of no use."""
+        try:
+            return Head.load(folder, alone=not self._second)
+        except PermanentError as error:
+            if not (folder / SECOND).is_dir():
+                raise
+            head = Head.load(folder, alone=True)
+            self._miss(f"{folder.name}/{SECOND}", f"the second head in {folder.name} is not used: {error}", "the first one speaks alone")
+            return head
 
     def _check(self, head: Head) -> None:
         try:
@@ -192,7 +205,7 @@ class LiveHead:
     def _base(self, collection: str) -> Head | None:
         """The head that ships; None for a label set that comes without one: there the encoder speaks by the labels' names again."""
         for folder in heads_in(self._shipped).values():
-            head = Head.load(folder)
+            head = self._load(folder)
             if head.card.collection == collection:
                 try:
                     self._check(head)

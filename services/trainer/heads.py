@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shared.encoder import Encoder, Read
 from shared.errors import PermanentError, one_line
 from shared.events import Probe
-from shared.heads import CARD, GRAPH, MOST_BYTES, Scores, heads_in, role_of, run
+from shared.heads import CARD, GRAPH, MOST_BYTES, SECOND, Scores, heads_in, in_doubt, role_of, run
 from shared.onnx import session
 from shared.taxonomy import NOTHING, LabelSet
 
@@ -40,12 +40,14 @@ class Card(BaseModel):
 
     format: Literal[2]
     collection: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
-    reads: Literal["pooled", "tokens", "embedded"]
+    reads: Literal["pooled", "tokens", "embedded", "ids"]
     encoder: str
     tasks: dict[str, list[str]] = Field(min_length=1)
     kinds: dict[str, str]
     figures: dict[str, Figures] = {}
     probes: list[Probe] = Field(default=[], max_length=MOST_PROBES)
+    files: dict[str, str] = {}  # weights beside the graph
+    asked_below: float = 0.0  # of a second head: see services.classifier.head
 
     @field_validator("probes")
     @classmethod
@@ -101,12 +103,14 @@ def shipped(folder: Path, collection: str) -> Path | None:
 
 
 class Head:
-    """A head that can be asked. Raises PermanentError, naming what is wrong, where the graph is none or does not do what the card says."""
+    """A head that can be asked, with the second one that it asks where it is in doubt unless it is to be `alone`. Raises PermanentError, naming what is wrong, where the graph is none
+    or does not do what the card says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, alone: bool = False) -> None:
         self.card, data = read_card(folder), _bytes(folder / GRAPH)
+        self.second = Head(folder / SECOND) if (folder / SECOND / CARD).exists() and not alone else None
         try:
-            self._session = session(data)
+            self._session = session(data, files={name: _bytes(folder / name) for name in self.card.files})
         except Exception as error:  # onnxruntime raises classes of its own
             raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
 
@@ -116,18 +120,26 @@ class Head:
 
     def scores(self, read: Read) -> list[Scores]:
         """What it says of one batch. Raises PermanentError where that is no probability of each label."""
+        found: list[Scores] = [{} for _ in read.places]
+        for task, chances in self._answers(read).items():
+            for one, row in zip(found, chances.tolist(), strict=True):
+                one[task] = dict(zip(self.card.tasks[task], row, strict=True))
+        return found
+
+    def _answers(self, read: Read) -> dict[str, Any]:
         card = self.card
         try:
             answers = run(self._session, card.reads, card.tasks, read)
         except Exception as error:  # names, types and shapes that don't fit, in classes of onnxruntime's own
             raise PermanentError(f"{GRAPH} does not do what {CARD} says: {one_line(error)}") from error
-        found: list[Scores] = [{} for _ in read.places]
-        for (task, labels), chances in zip(card.tasks.items(), answers, strict=True):
-            if chances.shape != (len(found), len(labels)) or not _are_chances(chances, card.kinds[task] == "multi"):
-                raise PermanentError(f"{GRAPH} gives no probabilities for the {len(labels)} labels of the task {task!r}")
-            for one, row in zip(found, chances.tolist(), strict=True):
-                one[task] = dict(zip(labels, row, strict=True))
-        return found
+        said = dict(zip(card.tasks, answers, strict=True))
+        for task, chances in said.items():
+            if chances.shape != (len(read.places), len(card.tasks[task])) or not _are_chances(chances, card.kinds[task] == "multi"):
+                raise PermanentError(f"{GRAPH} gives no probabilities for the {len(card.tasks[task])} labels of the task {task!r}")
+        if self.second is not None and len(rows := in_doubt(said, card.kinds, self.second.card.asked_below)):
+            for task, chances in self.second._answers(read.only(rows)).items():
+                said[task][rows] = chances
+        return said
 
 
 def _are_chances(chances: Any, several: bool) -> bool:
@@ -161,8 +173,8 @@ def answer(scores: Scores, task: str, labels: LabelSet) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MOST[path.name]:
-            raise PermanentError(f"{path.name} is larger than {MOST[path.name] >> 20} MB: that is no head")
+        if path.stat().st_size > (most := MOST.get(path.name, MOST_BYTES)):
+            raise PermanentError(f"{path.name} is larger than {most >> 20} MB: that is no head")
         return path.read_bytes()
     except OSError as error:
         raise PermanentError(f"no head in {path.parent.name}: {error.strerror}: {path.name}") from error

@@ -34,7 +34,7 @@ from shared.events import (
     TrainingRequested,
     digest_of,
 )
-from shared.heads import CARD, GRAPH, collection_of, is_head
+from shared.heads import CARD, GRAPH, SECOND, collection_of, is_head
 from shared.logs import logger
 from shared.objects import ObjectStore
 from shared.registry import Registry
@@ -77,7 +77,8 @@ class Runs:
             return self.base
         collection = collection_of(role)
         shipped = heads.shipped(self.settings.head, collection)
-        files = [hashlib.sha256((shipped / name).read_bytes()).hexdigest() for name in (CARD, GRAPH)] if shipped else []
+        folders = [folder for folder in (shipped, shipped / SECOND) if (folder / CARD).exists()] if shipped else []
+        files = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for folder in folders for name in (CARD, GRAPH)]
         return digest_of(Encoder(self.settings.encoder).digest, label_set(collection).model_dump_json(), *files)
 
     def left_to_the_loop(self, collection: str) -> bool:

@@ -90,7 +90,7 @@ def test_two_batches_are_in_the_layers_at_once() -> None:
         both.wait()  # broken, and so an error, where one batch waits for the other
         return embedded
 
-    reads = [Read([n], np.ones((1, 3, DIMS)), np.ones((1, 3)), layers) for n in range(6)]
+    reads = [Read([n], np.ones((1, 3), dtype=int), np.ones((1, 3, DIMS)), np.ones((1, 3)), layers) for n in range(6)]
     assert [round(float((pooled**2).sum()), 6) for pooled in side_by_side(reads, lambda read: read.pooled, 2)] == [1.0] * 6
     assert reads[0].tokens is reads[0].tokens, "asked for again, it is not made again"
 

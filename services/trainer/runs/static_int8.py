@@ -31,14 +31,15 @@ class Range:
     each: NDArray[np.float32]
 
 
-def quantise(full: Path, into: Path, sample: Sequence[Feed]) -> None:
+def quantise(full: Path, into: Path, sample: Sequence[Feed], by_token: bool = False) -> None:
     """Write `full` with every product of tokens with a constant matrix in int8, and its word embeddings too. `sample`: what the graph is fed to measure
-    its activations; the input `mask` is 0 where a batch is filled up."""
+    its activations; the input `mask` is 0 where a batch is filled up. `by_token`: each token is measured by the largest value of its own vector, which no
+    other token moves either: dearer, and needed where single tokens are far larger than the others (MPNet's are)."""
     model = onnx.load(str(full))
     graph, constants = model.graph, {one.name: one for one in model.graph.initializer}
     products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
     ranges = measure(model, list(dict.fromkeys(node.input[0] for node in products)), sample)
-    inputs: dict[str, tuple[str, str, str]] = {}
+    inputs: dict[str, _Input] = {}
     factors = {name: _factors(ranges[name], [_array(constants[node.input[1]]) for node in products if node.input[0] == name]) for name in ranges}
     nodes: list[Any] = []
     for node in graph.node:
@@ -46,9 +47,9 @@ def quantise(full: Path, into: Path, sample: Sequence[Feed]) -> None:
             nodes += _rows(graph, node, constants)
         elif any(node is product for product in products):
             if (name := node.input[0]) not in inputs:
-                made, inputs[name] = _input(graph, name, ranges[name], factors[name], len(inputs))
+                made, inputs[name] = _input(graph, name, ranges[name], factors[name], len(inputs), by_token)
                 nodes += made
-            nodes.append(_product(graph, node, constants, inputs[name], factors[name]))
+            nodes += _product(graph, node, constants, inputs[name], factors[name])
         else:
             nodes.append(node)
     del graph.node[:]
@@ -119,23 +120,42 @@ def _factors(seen: Range, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.
     return np.asarray(factors / np.exp(np.log(factors).mean()), dtype=np.float32)
 
 
-def _input(graph: Any, name: str, seen: Range, factors: NDArray[np.float32] | None, n: int) -> tuple[list[Any], tuple[str, str, str]]:
-    """Nodes that make uint8 of an activation; returns them and the names of value, scale and zero point."""
+@dataclass
+class _Input:
+    """Names of an activation in uint8, of its scale and zero point, and of each token's own scale where it has one."""
+
+    value: str
+    scale: str
+    zero: str
+    token: str = ""
+
+
+def _input(graph: Any, name: str, seen: Range, factors: NDArray[np.float32] | None, n: int, by_token: bool) -> tuple[list[Any], _Input]:
+    """Nodes that make uint8 of an activation; returns them and the names of what they make."""
     nodes, source, least, most = [], name, seen.least, seen.most
     if factors is not None:
         graph.initializer.append(numpy_helper.from_array(1 / factors, f"{_EVEN}{n}"))
         nodes.append(helper.make_node("Mul", [name, f"{_EVEN}{n}"], [f"evened_{n}"]))
         source, most = f"evened_{n}", float((seen.each / factors).max())
         least = -most
+    made = _Input(f"{_VALUE}{n}", f"scale_{n}", f"zero_{n}")
+    if by_token:
+        graph.initializer.append(numpy_helper.from_array(np.array(1e-6, dtype=np.float32), f"tiny_{n}"))
+        nodes += [
+            helper.make_node("Abs", [source], [f"abs_{n}"]),
+            helper.make_node("ReduceMax", [f"abs_{n}"], [f"largest_{n}"], axes=[-1], keepdims=1),
+            helper.make_node("Max", [f"largest_{n}", f"tiny_{n}"], [f"token_{n}"]),
+            helper.make_node("Div", [source, f"token_{n}"], [f"within_{n}"]),
+        ]
+        source, least, most, made.token = f"within_{n}", -1.0, 1.0, f"token_{n}"
     scale = np.float32((most - least) / 255)
-    names = (f"{_VALUE}{n}", f"scale_{n}", f"zero_{n}")
-    graph.initializer.append(numpy_helper.from_array(np.array(scale), names[1]))
-    graph.initializer.append(numpy_helper.from_array(np.array(np.clip(round(-least / scale), 0, 255), dtype=np.uint8), names[2]))
-    nodes.append(helper.make_node("QuantizeLinear", [source, *names[1:]], [names[0]]))
-    return nodes, names
+    graph.initializer.append(numpy_helper.from_array(np.array(scale), made.scale))
+    graph.initializer.append(numpy_helper.from_array(np.array(np.clip(round(-least / scale), 0, 255), dtype=np.uint8), made.zero))
+    nodes.append(helper.make_node("QuantizeLinear", [source, made.scale, made.zero], [made.value]))
+    return nodes, made
 
 
-def _product(graph: Any, node: Any, constants: Mapping[str, Any], given: tuple[str, str, str], factors: NDArray[np.float32] | None) -> Any:
+def _product(graph: Any, node: Any, constants: Mapping[str, Any], given: _Input, factors: NDArray[np.float32] | None) -> list[Any]:
     weight = _array(constants[node.input[1]])
     if factors is not None:
         weight = weight * factors[:, None]
@@ -143,9 +163,10 @@ def _product(graph: Any, node: Any, constants: Mapping[str, Any], given: tuple[s
     names = [f"{node.input[1]}.int8", f"{node.input[1]}.scale"]
     graph.initializer.append(numpy_helper.from_array(np.clip(np.round(weight / scale), -127, 127).astype(np.int8), names[0]))
     graph.initializer.append(numpy_helper.from_array(scale, names[1]))
-    value, value_scale, zero = given
-    inputs = [value, names[0], value_scale, names[1], zero]
-    return helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), name=node.name, domain="com.microsoft")
+    inputs, out = [given.value, names[0], given.scale, names[1], given.zero], node.output[0]
+    within = f"{out}.within" if given.token else out
+    found = [helper.make_node("MatMulIntegerToFloat", inputs, [within], name=node.name, domain="com.microsoft")]
+    return [*found, helper.make_node("Mul", [within, given.token], [out])] if given.token else found
 
 
 def _rows(graph: Any, node: Any, constants: Mapping[str, Any]) -> list[Any]:

@@ -33,7 +33,8 @@ class OneHot:
             places = list(range(start, min(start + batch, len(texts))))
             tokens = np.zeros((len(places), 1, DIMS), dtype=np.float32)
             tokens[range(len(places)), 0, [len(texts[place]) % DIMS for place in places]] = 1
-            yield Read(places, tokens, np.ones((len(places), 1), dtype=np.float32), lambda vectors, _: vectors)
+            ids = np.array([[len(texts[place])] for place in places])
+            yield Read(places, ids, tokens, np.ones((len(places), 1), dtype=np.float32), lambda vectors, _: vectors)
 
 
 @pytest.fixture

@@ -3,9 +3,13 @@
     python -m services.trainer.runs.distil teach --large FOLDER     # the large encoder learns our labelled texts
     python -m services.trainer.runs.distil say --large FOLDER --apart tests/bench/texts    # … and says what it thinks of those and of unlabelled ones
     python -m services.trainer.runs.distil learn --out deploy/model/heads/wellbeing --said build/said.jsonl
+    python -m services.trainer.runs.distil second --large FOLDER --out deploy/model/heads/wellbeing --kept-back build/kept.jsonl
 
-FOLDER: a model in the transformers' format (deploy/model/heads/README.md names the one that taught the head that ships). One labelled text in twenty is kept back for the
-temperatures, and one in twenty for the figures; --said has both, for fit_fusion. Neither the teacher nor the head has learnt them.
+The last step writes the large encoder itself, in int8, as the second head, which the first one asks where it is in doubt.
+
+FOLDER: a model in the transformers' format (deploy/model/heads/README.md names the one that taught the heads that ship). One labelled text in twenty is kept back for the
+temperatures, and one in twenty for the figures; --said and --kept-back have both, for fit_fusion. Neither the teacher nor the head has learnt them. Each folder of texts
+is dealt out by itself, so that texts that are added in one move no others.
 """
 
 import argparse
@@ -21,21 +25,24 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from services.trainer.runs.distil import changed, pool, student, teacher
+from services.trainer.runs.distil import changed, pool, second, student, teacher
 from services.trainer.runs.export_encoder import sha256
 from services.trainer.runs.gather import data_folder
 from services.trainer.runs.heads import export, training, vectors
 from services.trainer.runs.heads.examples import Example, Targets, dealt, targets
 from services.trainer.runs.heads.figures import figures
+from services.trainer.runs.heads.fitting import set_temperatures
 from services.trainer.runs.heads.probes import known_answers
 from services.trainer.runs.train_head import OWN_TEXTS, gathered, rows_said
 from shared.encoder import Encoder
 from shared.errors import ConfigError
 from shared.events import digest_of
+from shared.heads import READ_CHARS, SECOND
 from shared.taxonomy import label_set
 
 PARTS, HELD, MEASURED = 20, 0, 10
 SEED = training.SEED
+CALIBRATED = 160  # texts that the scales of the second head are measured on
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,12 @@ class Labelled:
         if collection not in OWN_TEXTS:
             raise ConfigError(f"no texts come with Feedloop for {collection!r}")
         labels = label_set(collection)
-        examples = gathered(OWN_TEXTS[collection], labels)
+        sources = [gathered([path], labels) for path in OWN_TEXTS[collection]]
+        examples = [one for some in sources for one in some]
         target = targets(examples, labels)
         own = np.arange(len(target))
-        part = dealt(target, own, PARTS, SEED + 1)
+        ends = np.cumsum([len(some) for some in sources])
+        part = np.concatenate([dealt(target, places, PARTS, SEED + 1) for places in np.split(own, ends[:-1])])
         return cls(examples, target, own[(part != HELD) & (part != MEASURED)], own[part == HELD], own[part == MEASURED])
 
     @property
@@ -70,9 +79,9 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def teach(labelled: Labelled, large: Path, work: Path) -> None:
-    """Train the large encoder: teacher.pt."""
-    model = teacher.taught(large, labelled.texts, labelled.target, labelled.taught, SEED, say)
+def teach(labelled: Labelled, large: Path, work: Path, start: Path | None) -> None:
+    """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt."""
+    model = teacher.taught(large, labelled.texts, labelled.target, labelled.taught, SEED, say, start)
     torch.save(model.state_dict(), work / "teacher.pt")
     told = model.say([labelled.examples[n].text for n in labelled.measured]).chances
     found = figures(labelled.target, labelled.measured, {name: one.astype(np.float64) for name, one in told.items()})
@@ -153,22 +162,51 @@ def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out
     say("\n".join(training.summary(found)))
 
 
+def add_second(
+    labelled: Labelled, large: Path, work: Path, collection: str, encoder: Encoder, out: Path, asked_below: float, kept: Path | None
+) -> None:
+    """Write the trained teacher as the second head of the head in `out`, and tell what a text costs and gains by how sure the first one must be. Raises
+    ConfigError where there is no teacher or no first head."""
+    if not (work / "teacher.pt").exists():
+        raise ConfigError(f"there is no trained teacher in {work}: run `teach` first")
+    began, target = time.monotonic(), labelled.target
+    model = teacher.Large(large, target.tasks)
+    model.load_state_dict(torch.load(work / "teacher.pt", weights_only=True))
+    pieces = encoder.tokenizer()
+    made = second.network(model, pieces.get_vocab())
+    set_temperatures(made, target, labelled.held, model.all_logits([labelled.examples[n].text for n in labelled.held]))
+    shown = [labelled.examples[n].text[:READ_CHARS] for n in labelled.taught[:: max(1, len(labelled.taught) // CALIBRATED)]]
+    card: dict[str, Any] = {"collection": collection, "kind": "large", "encoder": encoder.digest, "asked_below": asked_below}
+    card |= {"texts": {"own": len(target)}, "measured": f"one text in {PARTS} held out, {len(target)} texts"}
+    written = export.write(out / SECOND, made, card, second.fed(pieces, shown), by_token=True)
+    say(f"{out / SECOND}: {time.monotonic() - began:.0f} s, int8 apart by {written['int8_apart']}")
+    if kept:
+        rows = ({"text": one.text, **one.labels} for one in (labelled.examples[n] for n in (*labelled.held, *labelled.measured)))
+        kept.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    say("\n".join(second.tradeoff(out, target, labelled.measured, encoder, [labelled.examples[n].text[:READ_CHARS] for n in labelled.measured])))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=["teach", "say", "learn"])
+    parser.add_argument("step", choices=["teach", "say", "learn", "second"])
     parser.add_argument("--collection", default="wellbeing")
     parser.add_argument("--work", type=Path, default=Path("build/distil"))
-    parser.add_argument("--large", type=Path, default=None, help="teach, say: the large encoder's folder")
+    parser.add_argument("--large", type=Path, default=None, help="teach, say, second: the large encoder's folder")
+    parser.add_argument("--start", type=Path, default=None, help="teach: a teacher.pt to go on from, with texts that came since")
     parser.add_argument("--apart", type=Path, default=None, help="say: a folder of JSON lines; nothing nearly like their texts is learnt from")
     parser.add_argument("--times", type=int, default=2, help="say: how often each of our texts is shown with other words")
     parser.add_argument("--data-folder", default=None, help="say: where GoEmotions is (FEEDLOOP_DATA, else ../shared/data)")
-    parser.add_argument("--encoder", type=Path, default=Path("build/encoder"), help="learn: the small one")
-    parser.add_argument("--out", type=Path, default=None, help="learn: the head's folder")
+    parser.add_argument("--encoder", type=Path, default=Path("build/encoder"), help="learn, second: the small one")
+    parser.add_argument("--out", type=Path, default=None, help="learn, second: the head's folder")
+    parser.add_argument(
+        "--asked-below", type=float, default=0.9, help="second: it is asked where the first gives every label of a task less than this"
+    )
+    parser.add_argument("--kept-back", type=Path, default=None, help="second: JSON lines of the labelled texts that neither head has learnt")
     parser.add_argument("--said", type=Path, default=None, help="learn: JSON lines of what the head says of the texts kept back, for fit_fusion")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args(argv)
-    for needed in {"teach": ["large"], "say": ["large", "apart"], "learn": ["out"]}[given.step]:
+    for needed in {"teach": ["large"], "say": ["large", "apart"], "learn": ["out"], "second": ["large", "out"]}[given.step]:
         if getattr(given, needed) is None:
             parser.error(f"{given.step} needs --{needed}")
     torch.set_num_threads(given.threads)
@@ -177,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         labelled = Labelled.of(given.collection)
         if given.step == "teach":
-            teach(labelled, given.large, given.work)
+            teach(labelled, given.large, given.work, given.start)
         elif given.step == "say":
             taught = [labelled.examples[n] for n in labelled.taught]
             others = changed.changed([one.text for one in taught], changed.neighbours(given.large), given.times)
@@ -186,6 +224,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 raise ConfigError(f"there are no *.jsonl in {given.apart}: --apart names the texts that are measured with")
             apart = [json.loads(line)["text"] for path in files for line in path.read_text(encoding="utf-8").splitlines()]
             say_all(labelled, given.large, given.work, pool.gathered(labelled.examples, taught, data_folder(given.data_folder), others, apart))
+        elif given.step == "second":
+            small = Encoder(given.encoder, given.threads)
+            add_second(labelled, given.large, given.work, given.collection, small, given.out, given.asked_below, given.kept_back)
         else:
             learn(labelled, given.work, given.collection, Encoder(given.encoder, given.threads), given.out, given.said)
     except (ConfigError, OSError, ValueError) as error:

@@ -67,6 +67,16 @@ class Large(nn.Module):
         features = self.drop(self.features(rows))
         return [layer(features) for layer in self.last]
 
+    def all_logits(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """A task's scores of these texts, in their order, without gradients."""
+        self.eval()
+        rows = self.ids(texts)
+        order = np.argsort([len(row) for row in rows], kind="stable")
+        with torch.inference_mode():
+            parts = [self.logits([rows[n] for n in order[start : start + AT_ONCE]]) for start in range(0, len(order), AT_ONCE)]
+        back = torch.from_numpy(np.argsort(order))
+        return [torch.cat(some)[back] for some in zip(*parts, strict=True)]
+
     def say(self, texts: Sequence[str]) -> Said:
         """What it says of them, in their order. Afterwards it can't be trained on."""
         self.eval()
@@ -86,11 +96,15 @@ class Large(nn.Module):
         return Said(told, vectors)
 
 
-def taught(folder: Path, texts: Sequence[str], target: Targets, places: NDArray[np.int64], seed: int, say: Callable[[str], None]) -> Large:
-    """The encoder at `folder`, trained on the texts at `places`."""
+def taught(
+    folder: Path, texts: Sequence[str], target: Targets, places: NDArray[np.int64], seed: int, say: Callable[[str], None], start: Path | None = None
+) -> Large:
+    """The encoder at `folder`, trained on the texts at `places`; `start`: weights of one that was trained before, to go on from."""
     torch.manual_seed(seed)
     dice = np.random.default_rng(seed)
     model = Large(folder, target.tasks)
+    if start:
+        model.load_state_dict(torch.load(start, weights_only=True))
     for part in (model.m.embeddings, *model.m.encoder.layer[:FROZEN]):
         part.requires_grad_(False)
     rows = model.ids(texts)

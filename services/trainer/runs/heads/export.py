@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from services.trainer.runs import static_int8
+from services.trainer.runs.heads import parts
 from services.trainer.runs.heads.network import Network
 from shared.encoder import DIMS
 from shared.errors import ConfigError
@@ -23,14 +24,17 @@ FORMAT = 2  # of head.json; services.classifier.head reads it
 NEAR = 2e-4  # the graph may differ from the network by as much
 
 
-def write(out: Path, network: Network, card: dict[str, Any], sample: Sequence[static_int8.Feed] = ()) -> dict[str, Any]:
+def write(out: Path, network: Network, card: dict[str, Any], sample: Sequence[static_int8.Feed] = (), by_token: bool = False) -> dict[str, Any]:
     """Write both files, each beside its place and then renamed, the card last; returns the card. With a `sample` of what it reads the graph is written in
     int8 (for a network with layers of its own). Raises ConfigError where the graph does not say what the network says."""
     graph = to_onnx(network)
     compare(graph, network)
     if sample:
-        graph, apart = in_int8(graph, network, sample)
+        graph, apart = in_int8(graph, network, sample, by_token)
         card = {**card, "int8_apart": apart}
+    if len(graph) > parts.MOST_BYTES:
+        graph, files = parts.beside(graph, out)
+        card = {**card, "files": files}
     whole = {
         "format": FORMAT,
         "reads": network.reads,
@@ -48,14 +52,14 @@ def write(out: Path, network: Network, card: dict[str, Any], sample: Sequence[st
     return whole
 
 
-def in_int8(graph: bytes, network: Network, sample: Sequence[static_int8.Feed]) -> tuple[bytes, float]:
+def in_int8(graph: bytes, network: Network, sample: Sequence[static_int8.Feed], by_token: bool = False) -> tuple[bytes, float]:
     """The graph in int8, and how far its probabilities are from the network's on the sample, on average."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
         full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         full.write_bytes(graph)
-        static_int8.quantise(full, small, sample)
+        static_int8.quantise(full, small, sample, by_token)
         made = small.read_bytes()
     session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
     apart = []
@@ -111,4 +115,6 @@ def _example(reads: str, texts: int = 2, length: int = 6) -> tuple[torch.Tensor,
     if reads == "pooled":
         return (torch.nn.functional.normalize(torch.randn((texts, DIMS), generator=dice), dim=1),)
     mask = (torch.arange(length) < torch.arange(length, length - texts, -1)[:, None]).to(torch.float32)
+    if reads == "ids":
+        return torch.randint(1000, 2000, (texts, length), generator=dice) * mask.to(torch.int64), mask
     return torch.randn((texts, length, DIMS), generator=dice) * mask[..., None], mask

@@ -35,9 +35,11 @@ class Network(nn.Module):
         return [layer(features) for layer in self.last]
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Probabilities, a tensor [n, labels] a task."""
-        scored = zip(self.tasks, self.logits(*inputs), self.temperature.tolist(), strict=True)
-        return tuple(chances(task.kind, logits / temperature) for task, logits, temperature in scored)
+        """Probabilities, a tensor [n, labels] a task. This is what is exported: with sums in the place of the last matrix products, for onnxruntime multiplies
+        one row by other steps than several, and a text would differ in the seventh digit by whether others are read beside it."""
+        features = self.body(*inputs).unsqueeze(1)
+        scored = zip(self.tasks, self.last, self.temperature.tolist(), strict=True)
+        return tuple(chances(task.kind, ((features * last.weight).sum(dim=2) + last.bias) / temperature) for task, last, temperature in scored)
 
     def all_logits(self, store: Store, places: NDArray[np.int64]) -> list[torch.Tensor]:
         """The scores of these texts, in this order, without gradients; texts of one length together."""
