@@ -17,7 +17,7 @@ from services.classifier.mattered import mattered, moved
 from services.classifier.rule_desk import PublishRequest
 from shared import taxonomy
 from shared.asked import MOST_ASKED, Asked, Spoken
-from shared.bodies import body
+from shared.bodies import LARGE, body
 from shared.care import HELP, Care, holding, severity, shown
 from shared.errors import TransientError
 from shared.events import Decision, ModelStamp, Span
@@ -226,7 +226,8 @@ class Api:
 
 def described() -> dict[str, Any]:
     """The OpenAPI document: paths, and the schemas of the models that the routes take and give."""
-    wrong = refusals({422: "what was sent is not understood", 503: "something is away, or the past is still being read: try again"})
+    read = refusals({422: "what was sent is not understood", 503: "something is away, or the past is still being read: try again"})
+    wrong = read | refusals({413: f"the body is longer than {LARGE // 1_000_000} MB"})
     explain = {"name": "explain", "in": "query", "schema": {"type": "string"}, "description": "1: the words that mattered to the head"}
     llm = {"name": "llm", "in": "query", "schema": {"type": "string"}, "description": "1: the language model is asked too"}
     paths = {
@@ -246,7 +247,7 @@ def described() -> dict[str, Any]:
             }
         },
         "/api/rules": {
-            "get": {"summary": "What is in force", "responses": {"200": holds("rules, heads, learned weights", RulesInForce), **wrong}},
+            "get": {"summary": "What is in force", "responses": {"200": holds("rules, heads, learned weights", RulesInForce), **read}},
             "post": {
                 "summary": "Put rules in force in every replica",
                 "requestBody": {"required": True, **holds("the files, all of them", PublishRequest)},

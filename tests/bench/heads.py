@@ -1,11 +1,12 @@
 """The classifier's heads: how right each kind is on public sets, and how many texts a second it reads against sentence-transformers in torch.
 
-    python -m tests.bench.heads quality [--data ../shared/data] [--sets dreaddit …] [--kinds logistic …] [--start FOLDER] [--threads 2]
+    python -m tests.bench.heads quality [--data ../shared/data] [--sets dreaddit …] [--kinds logistic …] [--start FOLDER] [--large FOLDER] [--threads 2]
     python -m tests.bench.heads speed [--threads 2] [--rounds 5]
 
 quality: each head is trained on a set's own train split and measured on its test split; where that is not in the data folder on its validation split, and
 where there is none on a fifth of the train split that was left out. Texts of the measured part that stand in the taught one too are left out. --start: also
-a tuned head that begins with the layers of the tuned head in that folder. The vectors are kept in build/heads. speed: in turns in one process (as
+a tuned head that begins with the layers of the tuned head in that folder. --large: also the large encoder at that folder, trained as for a second head
+(services.trainer.runs.distil), from the weights of --large-start where they are given. --most bounds the taught texts. The vectors are kept in build/heads. speed: in turns in one process (as
 tests.bench.encoder), encoder and head together. Both write build/bench/heads-*.json.
 """
 
@@ -53,9 +54,18 @@ def _lines(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def quality(folder: Path, name: str, kinds: Sequence[str], threads: int, begin: Path | None = None) -> dict[str, Any]:
+def quality(
+    folder: Path,
+    name: str,
+    kinds: Sequence[str],
+    threads: int,
+    begin: Path | None = None,
+    encoders: tuple[Path | None, Path | None, int] = (None, None, 0),
+    most: int = 0,
+) -> dict[str, Any]:
     """Kind -> its figures on a set, and the seconds of its training, without those of the vectors, which are told apart. `begin`: the folder of a head, for
-    one that begins with its layers. Raises ConfigError where that does not fit."""
+    one that begins with its layers; `encoders`: that of a large encoder, what it begins with, and its passes; `most`: taught texts at most, evenly drawn.
+    Raises ConfigError where one does not fit."""
     from services.trainer.runs.heads import start, training, vectors
     from services.trainer.runs.heads.examples import Example, targets
     from services.trainer.runs.heads.figures import figures
@@ -63,6 +73,8 @@ def quality(folder: Path, name: str, kinds: Sequence[str], threads: int, begin: 
     from shared.taxonomy import LabelSet
 
     taught, measured, how = rows(folder, name)
+    if most and len(taught) > most:
+        taught = [taught[n] for n in np.random.default_rng(3).permutation(len(taught))[:most]]
     names = sorted({row["label"] for row in taught})
     labels = LabelSet.model_validate({"collection": name, "tasks": {"label": {"meaning": name, "labels": dict.fromkeys(names, "")}}})
     measured = [row for row in measured if row["label"] in names]
@@ -84,7 +96,37 @@ def quality(folder: Path, name: str, kinds: Sequence[str], threads: int, begin: 
             one["f1_of"] = one["f1"][POSITIVE[name]]
         report[row] = {**one, "vectors_s": round(read_s, 1), "training_s": round(train_s, 1)}
         print(f"{name} {row}: {told(name, report[row])}", flush=True)
+    if encoders[0]:
+        found, train_s = large(encoders[0], encoders[1], examples, target, len(taught), encoder, encoders[2])
+        one = found["label"]
+        if name in POSITIVE:
+            one["f1_of"] = one["f1"][POSITIVE[name]]
+        row = f"large, from {encoders[1].parent.name}" if encoders[1] else "large"
+        report[row] = {**one, "vectors_s": 0.0, "training_s": round(train_s, 1)}
+        print(f"{name} {row}: {told(name, report[row])}", flush=True)
     return report
+
+
+def large(
+    folder: Path, start: Path | None, examples: Sequence[Any], target: Any, taught: int, encoder: Any, passes: int
+) -> tuple[dict[str, Any], float]:
+    """Figures of the large encoder on the examples after the first `taught`, from which it learned, and the seconds of its training."""
+    from services.trainer.runs.distil import second, teacher
+    from services.trainer.runs.heads import training
+    from services.trainer.runs.heads.examples import dealt
+    from services.trainer.runs.heads.figures import figures
+    from services.trainer.runs.heads.fitting import set_temperatures
+    from services.trainer.runs.heads.network import chances
+
+    began, own, texts = time.monotonic(), np.arange(taught), [one.text for one in examples]
+    held = own[dealt(target, own, training.HELD, training.SEED) == 0]
+    model = teacher.taught(folder, texts, target, np.setdiff1d(own, held), training.SEED, print, start, passes)
+    made = second.network(model, encoder.tokenizer().get_vocab())
+    set_temperatures(made, target, held, model.all_logits([texts[n] for n in held]))
+    seconds = time.monotonic() - began
+    scored = zip(target.tasks, model.all_logits(texts[taught:]), made.temperature.tolist(), strict=True)
+    said = {task.name: chances(task.kind, logits.double() / t).numpy() for task, logits, t in scored}
+    return figures(target, np.arange(taught, len(texts)), said), seconds
 
 
 def told(name: str, one: dict[str, Any]) -> str:
@@ -179,6 +221,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--start", type=Path, default=None, help="the folder of a tuned head, for one that begins with its layers")
+    parser.add_argument("--large", type=Path, default=None, help="the folder of a large encoder in the transformers' format")
+    parser.add_argument("--large-start", type=Path, default=None, help="a teacher.pt that it begins with")
+    parser.add_argument("--passes", type=int, default=5, help="of the large encoder")
+    parser.add_argument("--most", type=int, default=0, help="taught texts of a set at most; 0: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args(argv)
@@ -199,7 +245,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     try:
-        found = {name: quality(data_folder(args.data), name, args.kinds, args.threads, args.start) for name in args.sets}
+        encoders = (args.large, args.large_start, args.passes)
+        found = {name: quality(data_folder(args.data), name, args.kinds, args.threads, args.start, encoders, args.most) for name in args.sets}
     except ConfigError as error:
         sys.exit(f"heads: {error}")
     (OUT / "heads-quality.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -12,7 +12,7 @@ from services.trainer import heads as gate
 from services.trainer.runs.distil import __main__ as distil
 from services.trainer.runs.distil import second, teacher
 from services.trainer.runs.heads import parts
-from services.trainer.runs.heads.examples import targets
+from services.trainer.runs.heads.examples import Example, targets
 from services.trainer.runs.heads.network import chances
 from shared.encoder import Encoder
 from shared.errors import ConfigError
@@ -52,6 +52,10 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
     torch.save(model.state_dict(), work / "teacher.pt")
     again = teacher.taught(folder, labelled.texts, target, np.arange(0), 1, lambda line: None, work / "teacher.pt")
     assert all(torch.equal(one, again.state_dict()[name]) for name, one in model.state_dict().items()), "it goes on from those weights"
+
+    others = targets([Example(one.text, {"risk": one.labels["risk"]}) for one in given], WELLBEING)
+    moved = teacher.taught(folder, labelled.texts, others, np.arange(0), 1, lambda line: None, work / "teacher.pt")
+    assert torch.equal(moved.m.embeddings.word_embeddings.weight, model.m.embeddings.word_embeddings.weight) and len(moved.last) == 1
 
     texts = ["What a lovely day, I am glad", "I cried over a very long letter all night and all the next day, and then again?", "glad"]
     made = second.network(model, encoder.tokenizer().get_vocab())

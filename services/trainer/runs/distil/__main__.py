@@ -38,7 +38,7 @@ from shared.encoder import Encoder
 from shared.errors import ConfigError
 from shared.events import digest_of
 from shared.heads import READ_CHARS, SECOND
-from shared.taxonomy import label_set
+from shared.taxonomy import label_set, use
 
 PARTS, HELD, MEASURED = 20, 0, 10
 SEED = training.SEED
@@ -56,12 +56,14 @@ class Labelled:
     measured: np.ndarray
 
     @classmethod
-    def of(cls, collection: str) -> "Labelled":
-        """Those that come with Feedloop. Raises ConfigError where there are none."""
-        if collection not in OWN_TEXTS:
-            raise ConfigError(f"no texts come with Feedloop for {collection!r}")
+    def of(cls, collection: str, data: Sequence[Path] = ()) -> "Labelled":
+        """Those of `data`, files or folders, or else those that come with Feedloop. Raises ConfigError where there are none."""
+        if not data and collection not in OWN_TEXTS:
+            raise ConfigError(f"no texts come with Feedloop for {collection!r}: give them with --data")
         labels = label_set(collection)
-        sources = [gathered([path], labels) for path in OWN_TEXTS[collection]]
+        if labels.collection != collection:
+            raise ConfigError(f"there is no label set for {collection!r}: give your own with --labels")
+        sources = [gathered([path], labels) for path in data or OWN_TEXTS[collection]]
         examples = [one for some in sources for one in some]
         target = targets(examples, labels)
         own = np.arange(len(target))
@@ -79,9 +81,9 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def teach(labelled: Labelled, large: Path, work: Path, start: Path | None) -> None:
+def teach(labelled: Labelled, large: Path, work: Path, start: Path | None, passes: int) -> None:
     """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt."""
-    model = teacher.taught(large, labelled.texts, labelled.target, labelled.taught, SEED, say, start)
+    model = teacher.taught(large, labelled.texts, labelled.target, labelled.taught, SEED, say, start, passes)
     torch.save(model.state_dict(), work / "teacher.pt")
     told = model.say([labelled.examples[n].text for n in labelled.measured]).chances
     found = figures(labelled.target, labelled.measured, {name: one.astype(np.float64) for name, one in told.items()})
@@ -191,9 +193,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("step", choices=["teach", "say", "learn", "second"])
     parser.add_argument("--collection", default="wellbeing")
+    parser.add_argument("--data", type=Path, nargs="*", default=[], help="your own labelled texts, as train_head reads them")
+    parser.add_argument("--labels", type=Path, default=None, help="your own label sets: a folder, or a YAML file with `label_sets:`")
     parser.add_argument("--work", type=Path, default=Path("build/distil"))
     parser.add_argument("--large", type=Path, default=None, help="teach, say, second: the large encoder's folder")
     parser.add_argument("--start", type=Path, default=None, help="teach: a teacher.pt to go on from, with texts that came since")
+    parser.add_argument(
+        "--passes", type=int, default=0, help=f"teach: over all texts, {teacher.PASSES} if not given; of a few thousand texts five are better"
+    )
     parser.add_argument("--apart", type=Path, default=None, help="say: a folder of JSON lines; nothing nearly like their texts is learnt from")
     parser.add_argument("--times", type=int, default=2, help="say: how often each of our texts is shown with other words")
     parser.add_argument("--data-folder", default=None, help="say: where GoEmotions is (FEEDLOOP_DATA, else ../shared/data)")
@@ -213,9 +220,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.use_deterministic_algorithms(True)
     given.work.mkdir(parents=True, exist_ok=True)
     try:
-        labelled = Labelled.of(given.collection)
+        use(given.labels)
+        labelled = Labelled.of(given.collection, given.data)
         if given.step == "teach":
-            teach(labelled, given.large, given.work, given.start)
+            teach(labelled, given.large, given.work, given.start, given.passes)
         elif given.step == "say":
             taught = [labelled.examples[n] for n in labelled.taught]
             others = changed.changed([one.text for one in taught], changed.neighbours(given.large), given.times)

@@ -2,7 +2,7 @@
 large for a laptop. The lowest layers and the embeddings stay as they are, which costs nothing and saves a third of the time."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from services.trainer.runs.precision import autocast, has_bf16
 
 FROZEN = 4  # layers
 FILLED = 8  # a batch is filled up to a multiple of so many pieces: each new shape costs memory that is never given back
-PASSES, BATCH, RATE, HEAD_RATE, DECAY, WARM = 2, 48, 4e-5, 1e-3, 0.01, 0.1
+PASSES, BATCH, LEAST_BATCH, RATE, HEAD_RATE, DECAY, WARM = 2, 48, 16, 4e-5, 1e-3, 0.01, 0.1
 MOST_TOKENS, MOST_CHARS, AT_ONCE, DROPOUT = 256, 2000, 64, 0.1
 
 
@@ -44,6 +44,12 @@ class Large(nn.Module):
         self.width = int(self.m.config.hidden_size)
         self.drop = nn.Dropout(DROPOUT)
         self.last = nn.ModuleList(nn.Linear(self.width, len(task.labels) - (task.kind == "ordinal")) for task in tasks)
+
+    def begin_with(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Those of another such encoder, with the tasks' layers where they are of the same tasks, as their shapes tell."""
+        own = self.state_dict()
+        same = weights.keys() == own.keys() and all(weights[name].shape == one.shape for name, one in own.items())
+        self.load_state_dict(weights if same else {name: weights.get(name, one) if name.startswith("m.") else one for name, one in own.items()})
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The texts' pieces."""
@@ -97,14 +103,22 @@ class Large(nn.Module):
 
 
 def taught(
-    folder: Path, texts: Sequence[str], target: Targets, places: NDArray[np.int64], seed: int, say: Callable[[str], None], start: Path | None = None
+    folder: Path,
+    texts: Sequence[str],
+    target: Targets,
+    places: NDArray[np.int64],
+    seed: int,
+    say: Callable[[str], None],
+    start: Path | None = None,
+    passes: int = 0,
 ) -> Large:
-    """The encoder at `folder`, trained on the texts at `places`; `start`: weights of one that was trained before, to go on from."""
+    """The encoder at `folder`, trained on the texts at `places`; `start`: weights of one that was trained before, to go on from. Where that was for other
+    tasks, its encoder alone. `passes`: over the texts; 0: PASSES."""
     torch.manual_seed(seed)
     dice = np.random.default_rng(seed)
     model = Large(folder, target.tasks)
     if start:
-        model.load_state_dict(torch.load(start, weights_only=True))
+        model.begin_with(torch.load(start, weights_only=True))
     for part in (model.m.embeddings, *model.m.encoder.layer[:FROZEN]):
         part.requires_grad_(False)
     rows = model.ids(texts)
@@ -114,11 +128,13 @@ def taught(
     optimiser = torch.optim.AdamW(
         [{"params": body, "lr": RATE}, {"params": model.last.parameters(), "lr": HEAD_RATE}], weight_decay=DECAY, fused=True
     )
-    steps = PASSES * -(-len(places) // BATCH)
+    batch = max(LEAST_BATCH, min(BATCH, len(places) // 100))
+    passes = passes or PASSES
+    steps = passes * -(-len(places) // batch)
     schedule = up_and_down(optimiser, steps, WARM)
     began, step, sum_of = time.monotonic(), 0, 0.0
-    for _ in range(PASSES):
-        for chosen in batches(lengths, places, BATCH, dice):
+    for _ in range(passes):
+        for chosen in batches(lengths, places, batch, dice):
             model.train()
             scored = zip(target.tasks, model.logits([rows[n] for n in chosen]), strict=True)
             loss = torch.stack([losses(task.kind, one.float(), torch.from_numpy(target.of[task.name][chosen]), weights[task.name]).mean()
