@@ -45,7 +45,7 @@ class Read:
     _made: "dict[str, np.ndarray]" = field(default_factory=dict, repr=False, compare=False)
 
     def only(self, rows: "np.ndarray") -> "Read":
-        """The batch without the other rows, filled up no further than its own longest text."""
+        """The batch without the other rows, filled up no further than its own longest text. `rows`: one at least."""
         longest = int(self.mask[rows].sum(axis=1).max())
         ids, embedded, mask = (every[rows, :longest] for every in (self.ids, self.embedded, self.mask))
         return Read([self.places[row] for row in rows], ids, embedded, mask, self.layers)
@@ -102,8 +102,10 @@ class Encoder:
         return hashlib.sha256(f"{manifest.get('source_sha256')}/{manifest.get('recipe')}".encode()).hexdigest()
 
     def tokenizer(self) -> Any:
-        """What takes texts apart into word pieces. Raises ConfigError like `load`."""
-        return self._parts()[2]
+        """What takes texts apart into word pieces; a copy, so that what is set of it moves nothing here. Raises ConfigError like `load`."""
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_str(self._parts()[2].to_str())
 
     def encode(self, texts: Sequence[str], batch: int = 32) -> "np.ndarray":
         """One unit vector a text, in the order given: float32, n x 384, the mean over the tokens. Blocking. Raises ConfigError like `load`."""

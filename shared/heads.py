@@ -3,18 +3,23 @@
 numpy and onnxruntime are imported at the first use.
 """
 
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from shared.encoder import Read, Vectors, side_by_side
+from shared.errors import PermanentError
 
 GRAPH, CARD = "head.onnx", "head.json"
 SECOND = "second"  # the folder, in a head's own, of a larger head that is asked where that one is in doubt
 MOST_BYTES = 64 * 1024 * 1024  # of the graph
+MOST_WEIGHTS = 512 * 1024 * 1024  # of the files of weights beside it
 READ_CHARS = 1000  # characters of title and text that a head reads: the encoder takes 256 word pieces
 AGREE = 0.9  # share of known answers that must come back: int8 vectors differ a little between processors
 _ROLE = "head-"
+_NAME = re.compile(r"weights\.[a-z0-9]+\.bin")
 Scores = dict[str, dict[str, float]]  # task -> label -> probability
 Says = Callable[[Read], Iterable[tuple[str, Sequence[str], Any]]]  # what is said of one batch: task, its labels, and probabilities [n, labels]
 
@@ -50,7 +55,30 @@ def heads_in(folder: Path) -> Mapping[str, Path]:
     """Name -> folder of each head under `folder`; `folder` itself where it is one head."""
     if (folder / CARD).exists():
         return {folder.name: folder}
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}")) if path.parent.name != SECOND}
+
+
+def second_of(folder: Path) -> Path | None:
+    """The folder of a head's second one, where there is such a folder."""
+    return folder / SECOND if (folder / SECOND).is_dir() else None
+
+
+def weights_of(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
+    """The files of weights that a head's card names, with their SHA-256, by name. They come from others, as the card does: nothing is read that does not lie
+    in the folder, and no more than MOST_WEIGHTS. Raises PermanentError naming the file that is missing, strange or another."""
+    found: dict[str, bytes] = {}
+    for name, wanted in files.items():
+        path = folder / name
+        if not _NAME.fullmatch(name):
+            raise PermanentError(f"{name!r} is no name of a file beside {GRAPH}")
+        if not path.is_file() or path.is_symlink():
+            raise PermanentError(f"no head in {folder.name}: No such file: {name}")
+        if sum(map(len, found.values())) + path.stat().st_size > MOST_WEIGHTS:
+            raise PermanentError(f"the files of weights are larger than {MOST_WEIGHTS >> 20} MB together: that is no head")
+        found[name] = path.read_bytes()
+        if hashlib.sha256(found[name]).hexdigest() != wanted:
+            raise PermanentError(f"{name} is not the file that {CARD} tells of: fetch the head again")
+    return found
 
 
 def run(session: Any, reads: str, tasks: Iterable[str], read: Read) -> list[Any]:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +20,7 @@ from deploy.local.errors import LocalError
 from deploy.local.stack import BUNDLED_MODEL, Stack, service_argv
 from deploy.local.state import State
 from shared import taxonomy
+from shared.heads import SECOND
 from shared.runner import Child, Supervisor
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -168,6 +170,11 @@ async def offer_folder(client: Client, folder: Path, profile: str) -> dict[str, 
     store = ObjectStore(os.environ.get("FEEDLOOP_OBJECTS") or str(state.objects))
     is_head = (folder / HEAD_FILES[0]).is_file()
     base = _encoder_of(folder / HEAD_FILES[0]) if is_head else base_id(os.environ.get("FEEDLOOP_MODEL") or str(BUNDLED_MODEL))
+    if is_head and ((folder / SECOND).exists() or _card(folder / HEAD_FILES[0]).get("files")):
+        raise LocalError(
+            f"{folder} has a second head or files of weights, which the registry does not carry: offer a head of head.json and head.onnx alone, or "
+            "start the classifier with FEEDLOOP_HEAD at this folder"
+        )
     with tempfile.TemporaryDirectory() as only:  # PEFT leaves a README and more beside an adapter; the registry takes what is read in use
         for name in HEAD_FILES if is_head else ADAPTER_FILES:
             try:
@@ -182,7 +189,12 @@ async def offer_folder(client: Client, folder: Path, profile: str) -> dict[str, 
 
 def _encoder_of(card: Path) -> str:
     """The digest of the encoder that a head was trained on, which is its base. Raises LocalError where head.json names none."""
+    return str(_card(card)["encoder"])
+
+
+def _card(path: Path) -> dict[str, Any]:
     try:
-        return str(json.loads(card.read_text(encoding="utf-8"))["encoder"])
+        card = json.loads(path.read_text(encoding="utf-8"))
+        return {**card, "encoder": card["encoder"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LocalError(f"{card} is no head's card ({error!r}): train the head again (services.trainer.runs.train_head)") from error
+        raise LocalError(f"{path} is no head's card ({error!r}): train the head again (services.trainer.runs.train_head)") from error

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.encoder import DIMS, Read, Vectors
 from shared.errors import PermanentError, one_line
-from shared.heads import CARD, GRAPH, MOST_BYTES, SECOND, Scores, in_doubt, run, scores_of
+from shared.heads import CARD, GRAPH, MOST_BYTES, SECOND, Scores, in_doubt, run, scores_of, second_of, weights_of
 from shared.onnx import session
 from shared.taxonomy import LabelSet
 
 Floats = NDArray[np.float32]
-_SHA256 = "^[0-9a-f]{64}$"
 
 
 class HeadCard(BaseModel):
@@ -41,8 +40,8 @@ class HeadCard(BaseModel):
     encoder: str  # shared.encoder.Encoder.digest of what it was trained on
     tasks: dict[str, list[str]]
     kinds: dict[str, Literal["single", "multi", "ordinal"]]
-    files: dict[str, Annotated[str, Field(pattern=_SHA256)]] = {}  # weights beside the graph: name -> SHA-256
-    asked_below: float = Field(default=0.0, ge=0, le=1)  # of a second head: asked where the first gives every label of a task less than this
+    files: dict[str, str] = {}  # weights beside the graph: name -> SHA-256
+    asked_below: float = Field(default=0.0, ge=0, le=1)  # of a second head: asked where the first is less sure of some task (shared.heads.in_doubt)
 
     @model_validator(mode="after")
     def _is_sound(self) -> "HeadCard":
@@ -51,8 +50,6 @@ class HeadCard(BaseModel):
         for task, labels in self.tasks.items():
             if len(set(labels)) != len(labels) or len(labels) < (1 if self.kinds[task] == "multi" else 2):
                 raise ValueError(f"task {task!r} needs two different labels at least")
-        if strange := [name for name in self.files if Path(name).name != name or name in (CARD, GRAPH)]:
-            raise ValueError(f"{strange[0]!r} is no name of a file beside {GRAPH}")
         return self
 
 
@@ -61,6 +58,7 @@ class Head:
 
     def __init__(self, card: HeadCard, session: Any, digest: str, second: "Head | None" = None) -> None:
         self.card, self.digest, self._session, self.second = card, digest, session, second
+        self.trouble = ""  # why the second one did not have the word when it was last asked
 
     @classmethod
     def load(cls, folder: Path, digest: str = "", alone: bool = False) -> "Head":
@@ -72,10 +70,7 @@ class Head:
             if (folder / GRAPH).stat().st_size > MOST_BYTES:
                 raise PermanentError(f"{GRAPH} is larger than {MOST_BYTES >> 20} MB: that is no head")
             data = (folder / GRAPH).read_bytes()
-            weights = {name: (folder / name).read_bytes() for name in card.files}
-            for name, wanted in card.files.items():
-                if hashlib.sha256(weights[name]).hexdigest() != wanted:
-                    raise PermanentError(f"{name} is not the file that {CARD} tells of: fetch the head again")
+            weights = weights_of(folder, card.files)
         except OSError as error:
             raise PermanentError(f"no head in {folder.name}: {error.strerror}: {Path(str(error.filename)).name}") from error
         try:
@@ -84,13 +79,15 @@ class Head:
             raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
         head = cls(card, graph, digest or hashlib.sha256(text + data).hexdigest())
         head._try()
-        if (folder / SECOND).is_dir() and not alone:
-            head = head._before(cls.load(folder / SECOND, alone=True), digest)
+        if (second := second_of(folder)) and not alone:
+            head = head._with(cls.load(second, alone=True), digest)
         return head
 
-    def _before(self, second: "Head", digest: str) -> "Head":
-        """The same with a second head. Raises PermanentError where that one is of another kind."""
+    def _with(self, second: "Head", digest: str) -> "Head":
+        """The same head, and a second one that it asks. Raises PermanentError where that one is of another kind, or would never be asked."""
         mine, other = self.card, second.card
+        if not other.asked_below:
+            raise PermanentError(f"the {SECOND} head's {CARD} has no `asked_below`: it would never be asked")
         if (mine.collection, mine.encoder, mine.tasks, mine.kinds) != (other.collection, other.encoder, other.tasks, other.kinds):
             raise PermanentError(f"the {SECOND} head is of another collection, other labels or another encoder than the first")
         return Head(mine, self._session, digest or hashlib.sha256(f"{self.digest}/{second.digest}".encode()).hexdigest(), second)
@@ -119,8 +116,14 @@ class Head:
         """Task -> probabilities [n, labels], in the card's order, of one batch."""
         said: dict[str, Floats] = dict(zip(self.card.tasks, run(self._session, self.card.reads, self.card.tasks, read), strict=True))
         if self.second is not None and len(rows := in_doubt(said, self.card.kinds, self.second.card.asked_below)):
-            for task, chances in self.second.answers(read.only(rows)).items():
-                said[task][rows] = chances
+            try:
+                second = self.second.answers(read.only(rows))
+                self.trouble = "" if all(np.isfinite(chances).all() for chances in second.values()) else "it says what is no number"
+            except Exception as error:  # noqa: BLE001 onnxruntime raises classes of its own; whatever it is, the first one has spoken
+                self.trouble = f"{type(error).__name__}: {one_line(error)}"
+            if not self.trouble:
+                for task, chances in second.items():
+                    said[task][rows] = chances
         return said
 
     def says(self, read: Read) -> Iterator[tuple[str, Sequence[str], Floats]]:

@@ -15,7 +15,7 @@ from shared.clock import Clock
 from shared.encoder import Vectors
 from shared.errors import ConfigError, PermanentError, TransientError, one_line
 from shared.events import BASE_DIGEST, ModelActivated, ModelPublished, Probe
-from shared.heads import AGREE, CARD, GRAPH, SECOND, Scores, collection_of, head_text, heads_in, scores_of
+from shared.heads import AGREE, CARD, GRAPH, SECOND, Scores, collection_of, head_text, heads_in, scores_of, second_of
 from shared.logs import logger
 from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
@@ -64,7 +64,8 @@ class LiveHead:
     @property
     def problem(self) -> str:
         """Why a head that should be in use is not; empty where all are."""
-        told = [*sorted(dict(self._problems).items()), *sorted(dict(self._failing).items())]
+        second = {name: f"the second head for {name} fails: {head.trouble}" for name, head in self.heads.items() if head.trouble}
+        told = [*sorted(dict(self._problems).items()), *sorted(dict(self._failing).items()), *sorted(second.items())]
         return "; ".join(dict.fromkeys(reason for _, reason in told))  # a missing encoder is told once, and not by each head
 
     def digests(self) -> dict[str, str]:
@@ -77,7 +78,7 @@ class LiveHead:
         if not found:
             self._miss("", f"no head in {self._shipped.name}: neither a head.json nor a folder that holds one")
         for graph in sorted(self._shipped.glob(f"*/{GRAPH}")):
-            if graph.parent.name not in found:
+            if not (graph.parent / CARD).exists() and graph.parent.name != SECOND:
                 self._miss(graph.parent.name, f"the head in {graph.parent.name} is not used: it has no {CARD}")
         for name, folder in found.items():
             try:
@@ -153,7 +154,8 @@ class LiveHead:
         self._serving[collection] = wanted.digest
         for reasons in (self._problems, self._failing):
             reasons.pop(collection, None)
-            reasons.pop(f"{collection}/{SECOND}", None)
+        if head is None or head.second is not None or wanted.digest != BASE_DIGEST:  # of the shipped one loaded without it, `_load` has just said why
+            self._problems.pop(_second(collection), None)
         log.info("head.live", role=wanted.role, digest=wanted.digest)
         return self._report(wanted, "active", wanted.reason, agreed, began)
 
@@ -178,10 +180,10 @@ class LiveHead:
         try:
             return Head.load(folder, alone=not self._second)
         except PermanentError as error:
-            if not (folder / SECOND).is_dir():
+            if second_of(folder) is None:
                 raise
             head = Head.load(folder, alone=True)
-            self._miss(f"{folder.name}/{SECOND}", f"the second head in {folder.name} is not used: {error}", "the first one speaks alone")
+            self._miss(_second(head.card.collection), f"the second head in {folder.name} is not used: {error}", "the first one speaks alone")
             return head
 
     def _check(self, head: Head) -> None:
@@ -205,8 +207,8 @@ class LiveHead:
     def _base(self, collection: str) -> Head | None:
         """The head that ships; None for a label set that comes without one: there the encoder speaks by the labels' names again."""
         for folder in heads_in(self._shipped).values():
-            head = self._load(folder)
-            if head.card.collection == collection:
+            if Head.load(folder, alone=True).card.collection == collection:
+                head = self._load(folder)
                 try:
                     self._check(head)
                 except PermanentError:  # a label set of the user's own stands in for the shipped one: as at the start, that head is not used
@@ -242,6 +244,11 @@ class LiveHead:
             seconds=round(time.monotonic() - began, 3),
             at=self.clock(),
         )
+
+
+def _second(collection: str) -> str:
+    """What the problems of a collection's second head are kept under."""
+    return f"{collection}/{SECOND}"
 
 
 def _readable(text: str) -> bool:

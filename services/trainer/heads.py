@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shared.encoder import Encoder, Read
 from shared.errors import PermanentError, one_line
 from shared.events import Probe
-from shared.heads import CARD, GRAPH, MOST_BYTES, SECOND, Scores, heads_in, in_doubt, role_of, run
+from shared.heads import CARD, GRAPH, MOST_BYTES, SECOND, Scores, heads_in, in_doubt, role_of, run, second_of, weights_of
 from shared.onnx import session
 from shared.taxonomy import NOTHING, LabelSet
 
@@ -47,7 +47,7 @@ class Card(BaseModel):
     figures: dict[str, Figures] = {}
     probes: list[Probe] = Field(default=[], max_length=MOST_PROBES)
     files: dict[str, str] = {}  # weights beside the graph
-    asked_below: float = 0.0  # of a second head: see services.classifier.head
+    asked_below: Share = 0.0  # of a second head: see services.classifier.head
 
     @field_validator("probes")
     @classmethod
@@ -59,6 +59,10 @@ class Card(BaseModel):
     @property
     def role(self) -> str:
         return role_of(self.collection)
+
+    def speaks_for(self) -> tuple[object, ...]:
+        """What a second head must have in common with the first."""
+        return self.collection, self.encoder, {task: tuple(labels) for task, labels in self.tasks.items()}, self.kinds
 
     def check(self, encoder: str, labels: LabelSet) -> None:
         """Raises PermanentError where the head was trained on another encoder, or for tasks or labels that the label set does not have."""
@@ -103,16 +107,25 @@ def shipped(folder: Path, collection: str) -> Path | None:
 
 
 class Head:
-    """A head that can be asked, with the second one that it asks where it is in doubt unless it is to be `alone`. Raises PermanentError, naming what is wrong, where the graph is none
-    or does not do what the card says."""
+    """A head that can be asked, with the second one that it asks where it is in doubt unless it is to be `alone`. Raises PermanentError, naming what is
+    wrong, where a graph is none, does not do what its card says, or the second one is of another kind."""
 
     def __init__(self, folder: Path, alone: bool = False) -> None:
         self.card, data = read_card(folder), _bytes(folder / GRAPH)
-        self.second = Head(folder / SECOND) if (folder / SECOND / CARD).exists() and not alone else None
+        weights = weights_of(folder, self.card.files)
         try:
-            self._session = session(data, files={name: _bytes(folder / name) for name in self.card.files})
+            self._session = session(data, files=weights)
         except Exception as error:  # onnxruntime raises classes of its own
             raise PermanentError(f"{GRAPH} is no graph that onnxruntime can read: {one_line(error)}") from error
+        place = None if alone else second_of(folder)
+        self.second = Head(place, alone=True) if place else None
+        if self.second and self.second.card.speaks_for() != self.card.speaks_for():
+            raise PermanentError(f"the {SECOND} head is of another collection, other labels or another encoder than the first")
+
+    @property
+    def figures(self) -> dict[str, Figures]:
+        """What was measured of it, together with its second one where it has one."""
+        return self.second.card.figures if self.second else self.card.figures
 
     def fits(self, encoder: str, labels: LabelSet) -> None:
         """Raises PermanentError where it was trained on another encoder, or for tasks or labels that the label set does not have."""
@@ -173,8 +186,8 @@ def answer(scores: Scores, task: str, labels: LabelSet) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > (most := MOST.get(path.name, MOST_BYTES)):
-            raise PermanentError(f"{path.name} is larger than {most >> 20} MB: that is no head")
+        if path.stat().st_size > MOST[path.name]:
+            raise PermanentError(f"{path.name} is larger than {MOST[path.name] >> 20} MB: that is no head")
         return path.read_bytes()
     except OSError as error:
         raise PermanentError(f"no head in {path.parent.name}: {error.strerror}: {path.name}") from error

@@ -34,7 +34,7 @@ from shared.events import (
     TrainingRequested,
     digest_of,
 )
-from shared.heads import CARD, GRAPH, SECOND, collection_of, is_head
+from shared.heads import CARD, GRAPH, collection_of, is_head, second_of
 from shared.logs import logger
 from shared.objects import ObjectStore
 from shared.registry import Registry
@@ -77,9 +77,10 @@ class Runs:
             return self.base
         collection = collection_of(role)
         shipped = heads.shipped(self.settings.head, collection)
-        folders = [folder for folder in (shipped, shipped / SECOND) if (folder / CARD).exists()] if shipped else []
-        files = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for folder in folders for name in (CARD, GRAPH)]
-        return digest_of(Encoder(self.settings.encoder).digest, label_set(collection).model_dump_json(), *files)
+        folders = [shipped, *([second] if (second := second_of(shipped)) else [])] if shipped else []
+        files = [folder / name for folder in folders for name in (CARD, GRAPH)]
+        parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]  # of a damaged second head what there is
+        return digest_of(Encoder(self.settings.encoder).digest, label_set(collection).model_dump_json(), *parts)
 
     def left_to_the_loop(self, collection: str) -> bool:
         """Whether the loop trains the head of a collection: not where a head that comes with Feedloop speaks. Where a user's own label set stands in for

@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,11 @@ def quality(
     kinds: Sequence[str],
     threads: int,
     begin: Path | None = None,
-    encoders: tuple[Path | None, Path | None, int] = (None, None, 0),
+    large: "Large | None" = None,
     most: int = 0,
 ) -> dict[str, Any]:
     """Kind -> its figures on a set, and the seconds of its training, without those of the vectors, which are told apart. `begin`: the folder of a head, for
-    one that begins with its layers; `encoders`: that of a large encoder, what it begins with, and its passes; `most`: taught texts at most, evenly drawn.
-    Raises ConfigError where one does not fit."""
+    one that begins with its layers; `large`: a large encoder to train too; `most`: taught texts at most, drawn at random. Raises ConfigError where one does not fit."""
     from services.trainer.runs.heads import start, training, vectors
     from services.trainer.runs.heads.examples import Example, targets
     from services.trainer.runs.heads.figures import figures
@@ -92,41 +92,54 @@ def quality(
         train_s = time.monotonic() - began
         places = np.arange(len(taught), len(examples))
         one = figures(target, places, network.probabilities(store, places))["label"]
-        if name in POSITIVE:
-            one["f1_of"] = one["f1"][POSITIVE[name]]
-        report[row] = {**one, "vectors_s": round(read_s, 1), "training_s": round(train_s, 1)}
-        print(f"{name} {row}: {told(name, report[row])}", flush=True)
-    if encoders[0]:
-        found, train_s = large(encoders[0], encoders[1], examples, target, len(taught), encoder, encoders[2])
-        one = found["label"]
-        if name in POSITIVE:
-            one["f1_of"] = one["f1"][POSITIVE[name]]
-        row = f"large, from {encoders[1].parent.name}" if encoders[1] else "large"
-        report[row] = {**one, "vectors_s": 0.0, "training_s": round(train_s, 1)}
-        print(f"{name} {row}: {told(name, report[row])}", flush=True)
+        report[row] = noted(name, row, one, read_s, train_s)
+    if large:
+        one, train_s = large.figures(examples, target, len(taught))
+        report[large.name] = noted(name, large.name, one["label"], 0.0, train_s)
     return report
 
 
-def large(
-    folder: Path, start: Path | None, examples: Sequence[Any], target: Any, taught: int, encoder: Any, passes: int
-) -> tuple[dict[str, Any], float]:
-    """Figures of the large encoder on the examples after the first `taught`, from which it learned, and the seconds of its training."""
-    from services.trainer.runs.distil import second, teacher
-    from services.trainer.runs.heads import training
-    from services.trainer.runs.heads.examples import dealt
-    from services.trainer.runs.heads.figures import figures
-    from services.trainer.runs.heads.fitting import set_temperatures
-    from services.trainer.runs.heads.network import chances
+def noted(name: str, row: str, one: dict[str, Any], read_s: float, train_s: float) -> dict[str, Any]:
+    """The figures with what they cost, which are told at once: a later set may fail."""
+    found = {**one, "vectors_s": round(read_s, 1), "training_s": round(train_s, 1)}
+    if name in POSITIVE:
+        found["f1_of"] = one["f1"][POSITIVE[name]]
+    print(f"{name} {row}: {told(name, found)}", flush=True)
+    return found
 
-    began, own, texts = time.monotonic(), np.arange(taught), [one.text for one in examples]
-    held = own[dealt(target, own, training.HELD, training.SEED) == 0]
-    model = teacher.taught(folder, texts, target, np.setdiff1d(own, held), training.SEED, print, start, passes)
-    made = second.network(model, encoder.tokenizer().get_vocab())
-    set_temperatures(made, target, held, model.all_logits([texts[n] for n in held]))
-    seconds = time.monotonic() - began
-    scored = zip(target.tasks, model.all_logits(texts[taught:]), made.temperature.tolist(), strict=True)
-    said = {task.name: chances(task.kind, logits.double() / t).numpy() for task, logits, t in scored}
-    return figures(target, np.arange(taught, len(texts)), said), seconds
+
+@dataclass(frozen=True)
+class Large:
+    """A large encoder in the transformers' format, the weights it begins with (teacher.pt of services.trainer.runs.distil), and its passes over the texts."""
+
+    folder: Path
+    start: Path | None
+    passes: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder.name}, from a teacher" if self.start else self.folder.name
+
+    def figures(self, examples: Sequence[Any], target: Any, taught: int) -> tuple[dict[str, Any], float]:
+        """Its figures on the examples after the first `taught`, from which it learned, and the seconds of its training."""
+        import torch
+
+        from services.trainer.runs.distil import teacher
+        from services.trainer.runs.heads import training
+        from services.trainer.runs.heads.examples import dealt
+        from services.trainer.runs.heads.figures import figures
+        from services.trainer.runs.heads.fitting import temperatures
+        from services.trainer.runs.heads.network import chances
+
+        torch.use_deterministic_algorithms(True)
+        began, own, texts = time.monotonic(), np.arange(taught), [one.text for one in examples]
+        held = own[dealt(target, own, training.HELD, training.SEED) == 0]
+        model = teacher.taught(self.folder, texts, target, np.setdiff1d(own, held), training.SEED, print, self.start, self.passes)
+        fitted = temperatures(target, held, model.all_logits([texts[n] for n in held]))
+        seconds = time.monotonic() - began
+        scored = zip(target.tasks, model.all_logits(texts[taught:]), fitted, strict=True)
+        said = {task.name: chances(task.kind, logits.double() / t).numpy() for task, logits, t in scored}
+        return figures(target, np.arange(taught, len(texts)), said), seconds
 
 
 def told(name: str, one: dict[str, Any]) -> str:
@@ -228,6 +241,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args(argv)
+    if args.large_start and not args.large:
+        parser.error("--large-start is what --large begins with: name its folder")
     OUT.mkdir(parents=True, exist_ok=True)
     if args.what == "speed":
         report = speed(args.threads, args.rounds)
@@ -245,9 +260,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     try:
-        encoders = (args.large, args.large_start, args.passes)
-        found = {name: quality(data_folder(args.data), name, args.kinds, args.threads, args.start, encoders, args.most) for name in args.sets}
-    except ConfigError as error:
+        large = Large(args.large, args.large_start, args.passes) if args.large else None
+        found = {name: quality(data_folder(args.data), name, args.kinds, args.threads, args.start, large, args.most) for name in args.sets}
+    except (ConfigError, OSError) as error:
         sys.exit(f"heads: {error}")
     (OUT / "heads-quality.json").write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))

@@ -70,12 +70,16 @@ def _live(folder: Path | None, encoder: Encoder, labels: LabelSet) -> tuple[list
     """The head in use, where there is one that can be asked; and in words which."""
     if folder is None:
         return [], "there is no head of this collection yet"
+    told = "it is compared with the one in use"
     try:
-        head = Head(folder)
+        try:
+            head = Head(folder)
+        except PermanentError as error:  # a second head that is damaged is not asked in use either
+            head, told = Head(folder, alone=True), f"{told} without its second head: {error}"
         head.fits(encoder.digest, labels)
     except PermanentError as error:
         return [], f"the one in use can't be asked: {error}"
-    return [head], "it is compared with the one in use"
+    return [head], told
 
 
 def _examples(snapshot: Snapshot, heads: Sequence[Head]) -> list[Example]:
@@ -99,7 +103,7 @@ def commonest(snapshot: Snapshot) -> dict[str, str]:
 
 
 def _figures(heads: Sequence[Head]) -> dict[str, Any]:
-    return {task: head.card.figures[task].model_dump() if task in head.card.figures else None for head in heads for task in head.card.tasks}
+    return {task: head.figures[task].model_dump() if task in head.figures else None for head in heads for task in head.card.tasks}
 
 
 def _check(name: str, passed: bool, detail: str) -> dict[str, Any]:

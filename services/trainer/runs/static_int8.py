@@ -1,4 +1,4 @@
-"""An ONNX graph with its matrix products in int8, the scales of the activations measured beforehand on sample texts.
+"""An ONNX graph with its matrix products in int8, the scales of the activations measured beforehand on sample texts, or by each token's own vector.
 
 With scales that are computed as the batch comes (dynamic quantisation) the vector of a text moves with the texts beside it. With fixed ones the integer
 sums are exact and a text's vector is the same bit for bit in any batch, at the same speed. Weights have a scale a column. The inputs of the wide layers
@@ -19,6 +19,7 @@ from onnx import helper, numpy_helper
 HALF = 0.5  # how much of the spread goes over into the weights
 TAIL = 16.0  # dimensions are evened out where the largest is so many times the median one
 _VALUE, _EVEN = "int8_", "even_"  # names of an input in int8, and of what its dimensions are multiplied by first
+_WITHIN = ".within"  # ends the name of a product that each token's own scale is still to be multiplied into
 Feed = Mapping[str, NDArray[Any]]
 
 
@@ -72,7 +73,7 @@ def matrices(model: Any) -> dict[str, NDArray[np.float32]]:
         elif node.op_type == "MatMulIntegerToFloat" and node.input[1] in constants and node.input[3] in constants:
             weight = _array(constants[node.input[1]]) * _array(constants[node.input[3]])
             even = constants.get(node.input[0].replace(_VALUE, _EVEN, 1))  # 1 / factors, which the weight was multiplied by
-            found[node.output[0]] = weight if even is None else weight * _array(even)[:, None]
+            found[node.output[0].removesuffix(_WITHIN)] = weight if even is None else weight * _array(even)[:, None]
     return found
 
 
@@ -164,7 +165,7 @@ def _product(graph: Any, node: Any, constants: Mapping[str, Any], given: _Input,
     graph.initializer.append(numpy_helper.from_array(np.clip(np.round(weight / scale), -127, 127).astype(np.int8), names[0]))
     graph.initializer.append(numpy_helper.from_array(scale, names[1]))
     inputs, out = [given.value, names[0], given.scale, names[1], given.zero], node.output[0]
-    within = f"{out}.within" if given.token else out
+    within = f"{out}{_WITHIN}" if given.token else out
     found = [helper.make_node("MatMulIntegerToFloat", inputs, [within], name=node.name, domain="com.microsoft")]
     return [*found, helper.make_node("Mul", [within, given.token], [out])] if given.token else found
 

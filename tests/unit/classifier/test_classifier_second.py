@@ -1,23 +1,33 @@
 """A second head, which is asked of the texts that the first one is in doubt about: whose word stands, what is told of it, and what happens without it."""
 
+import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from classifier_samples import START
 from onnx import TensorProto, helper, numpy_helper
-from test_classifier_head import OneHot, graph, other_head
+from test_classifier_head import ROOT, OneHot, graph, other_head
 
+from deploy.local.commands import offer_folder
+from deploy.local.errors import LocalError
 from services.classifier.head import DIMS, Head
 from services.classifier.live_head import LiveHead
 from services.trainer import heads as gate
-from services.trainer.runs.heads import parts
+from services.trainer.run import Runs
+from services.trainer.runs.heads import external
+from services.trainer.runs.judge_head import _live
+from shared import heads
+from shared.encoder import Read
 from shared.errors import PermanentError
-from shared.heads import SECOND, in_doubt
+from shared.events import BASE_DIGEST, ModelPublished
+from shared.heads import SECOND, in_doubt, role_of
 from shared.objects import ObjectStore
 from shared.registry import Registry
+from shared.taxonomy import label_set
 
 BELOW = 0.9
 TEXTS = ["x" * n for n in (3, 4, 103, 104, 5, 105)]
@@ -55,9 +65,11 @@ def two(folder: Path, **changes) -> Path:
     """A head that is in doubt about long texts, and a second one that says the other thing."""
     other_head(folder, graph(lengths(8, 0.05), np.zeros(2)))
     other_head(folder / SECOND, by_ids(), reads="ids", asked_below=BELOW)
-    data, files = parts.beside((folder / SECOND / "head.onnx").read_bytes(), folder / SECOND)
+    data, files = external.external((folder / SECOND / "head.onnx").read_bytes(), folder / SECOND)
     (folder / SECOND / "head.onnx").write_bytes(data)
     card = json.loads((folder / SECOND / "head.json").read_text())
+    if changes.get("files") == "others":
+        changes["files"] = dict.fromkeys(files, "0" * 64)
     (folder / SECOND / "head.json").write_text(json.dumps(card | {"files": files} | changes))
     return folder
 
@@ -99,8 +111,9 @@ def test_doubt_is_measured_in_the_task_that_is_least_sure() -> None:
         ({"collection": "mail"}, "of another collection"),
         ({"encoder": "0" * 64}, "another encoder"),
         ({"asked_below": 2}, "asked_below"),
-        ({"files": {"weights.1.bin": "0" * 64}}, "weights.1.bin is not the file"),
-        ({"files": {"weights.2.bin": "0" * 64}}, "no head in second: No such file or directory: weights.2.bin"),
+        ({"asked_below": 0}, "it would never be asked"),
+        ({"files": "others"}, ".bin is not the file that head.json tells of"),
+        ({"files": {"weights.2.bin": "0" * 64}}, "no head in second: No such file: weights.2.bin"),
         ({"files": {"../secret": "0" * 64}}, "'../secret' is no name of a file"),
         ({"files": {"head.json": "0" * 64}}, "'head.json' is no name of a file"),
         ({"files": {}}, "no graph that onnxruntime can read"),
@@ -116,6 +129,11 @@ def test_a_second_head_that_is_of_no_use_is_named_and_the_first_speaks_alone(tmp
     assert "the second head in news is not used" in live.problem and says in live.problem
     assert live.heads["news"].digest == Head.load(folder, alone=True).digest
     assert live.score([("", "x" * 102)], "news")[0].scores["category"]["sport"] > 0.5
+    asyncio.run(live.activate(ModelPublished(role=role_of("news"), digest=BASE_DIGEST, probes=[], published_at=START)))
+    assert says in live.problem, "going back to what ships mends nothing"
+    if "asked_below" not in changes:
+        [incumbent], told = _live(folder, OneHot(), label_set("news"))
+        assert incumbent.second is None and "without its second head" in told and says in told, "the gate compares with what is in use"
 
 
 def test_a_classifier_may_do_without_second_heads(tmp_path: Path) -> None:
@@ -130,29 +148,117 @@ def test_a_classifier_may_do_without_second_heads(tmp_path: Path) -> None:
     assert found == [(Head.load(folder).digest, "culture"), (Head.load(folder, alone=True).digest, "sport")]
 
 
-def test_only_files_that_the_card_names_are_read_for_weights(tmp_path: Path) -> None:
-    """The graph of a published head may name any file of this machine: its weights are handed over, and nothing else is read."""
-    folder = two(tmp_path / "a") / SECOND
-    model = onnx.load_model(str(folder / "head.onnx"), load_external_data=False)
-    table = next(one for one in model.graph.initializer if one.name == "table")
-    (tmp_path / "secret").write_bytes((folder / "weights.1.bin").read_bytes())
-    for entry in table.external_data:
-        entry.value = str(tmp_path / "secret") if entry.key == "location" else entry.value
-    (folder / "head.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(PermanentError, match=r"head\.onnx"):
-        Head.load(folder)
+@pytest.mark.parametrize("named", ["secret", "../secret", "second/secret", "{whole}"])
+@pytest.mark.parametrize("files", [{}, {"secret": "0" * 64}, {"../secret": "0" * 64}, {"head.json": "0" * 64}, {"weights.x.bin\0": "0" * 64}])
+def test_nothing_of_this_machine_is_read_on_a_model_s_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, files: dict[str, str]
+) -> None:
+    """A graph and a card may name any file of the machine that loads them, the classifier's or the trainer's."""
+    folder = two(tmp_path / "news")
+    graph_file = folder / SECOND / "head.onnx"
+    model = onnx.load_model(str(graph_file), load_external_data=False)
+    [weights] = (folder / SECOND).glob("weights.*.bin")
+    for place in (tmp_path / "secret", folder / "secret", folder / SECOND / "secret", tmp_path.parent / "secret"):
+        place.write_bytes(weights.read_bytes())
+    for entry in next(one for one in model.graph.initializer if one.name == "table").external_data:
+        entry.value = named.format(whole=tmp_path / "secret") if entry.key == "location" else entry.value
+    graph_file.write_bytes(model.SerializeToString())
+    card = json.loads((folder / SECOND / "head.json").read_text())
+    (folder / SECOND / "head.json").write_text(json.dumps(card | {"files": files}))
+    for place in (tmp_path, folder, folder / SECOND):
+        monkeypatch.chdir(place)
+        for load in (Head.load, gate.Head):
+            with pytest.raises(PermanentError, match=r"no graph|no name of a file"):
+                load(folder / SECOND)
+
+
+def test_a_link_in_the_place_of_weights_is_not_followed(tmp_path: Path) -> None:
+    folder = two(tmp_path / "news") / SECOND
+    [weights] = folder.glob("weights.*.bin")
+    weights.rename(tmp_path / "elsewhere")
+    weights.symlink_to(tmp_path / "elsewhere")
+    for load in (Head.load, gate.Head):
+        with pytest.raises(PermanentError, match="No such file"):
+            load(folder)
+
+
+def test_weights_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = two(tmp_path / "news") / SECOND
+    monkeypatch.setattr(heads, "MOST_WEIGHTS", 1000)
+    for load in (Head.load, gate.Head):
+        with pytest.raises(PermanentError, match="larger than 0 MB together"):
+            load(folder)
+
+
+@pytest.mark.parametrize("broken", ["raises", "no number"])
+def test_where_the_second_head_fails_the_first_has_spoken(tmp_path: Path, broken: str) -> None:
+    two(tmp_path / "news")
+    live = LiveHead(OneHot(), tmp_path, Registry(ObjectStore(str(tmp_path / "objects")), tmp_path / "cache"), "c", lambda: START)
+    live.start()
+    second = live.heads["news"].second
+    assert second is not None
+    answers = second.answers
+
+    def fails(read):
+        if broken == "raises":
+            raise RuntimeError("out of memory")
+        return {task: chances * np.nan for task, chances in answers(read).items()}
+
+    second.answers = fails  # type: ignore[method-assign]
+    assert [label(one.scores) for one in live.score([("", text) for text in TEXTS], "news")] == [
+        label(one) for one in Head.load(tmp_path / "news", alone=True).scores(OneHot(), TEXTS)
+    ]
+    assert "the second head for news fails: " in live.problem
+    assert ("out of memory" if broken == "raises" else "no number") in live.problem
+    second.answers = answers  # type: ignore[method-assign]
+    assert label(live.score([("", "x" * 103)], "news")[0].scores) == "sport" and live.problem == ""
+
+
+def test_one_head_s_folder_may_be_given_with_its_second(tmp_path: Path) -> None:
+    folder = two(tmp_path / "news")
+    live = LiveHead(OneHot(), folder, Registry(ObjectStore(str(tmp_path / "objects")), tmp_path / "cache"), "c", lambda: START)
+    live.start()
+    assert live.problem == "" and live.heads["news"].second is not None
+    (folder / "head.json").unlink()
+    assert list(heads.heads_in(folder)) == [], "a second head is none by itself"
+
+
+def test_what_the_gate_judged_beside_hangs_on_both_heads(tmp_path: Path) -> None:
+    """`ground` tells one question to the gate from another."""
+    folder = two(tmp_path / "news")
+    settings = SimpleNamespace(head=tmp_path, encoder=ROOT / "build" / "encoder")
+    runs = Runs(settings, ObjectStore(str(tmp_path / "objects")), None, "base", lambda: START)  # type: ignore[arg-type]
+    grounds = [runs.ground(role_of("news"))]
+    card = json.loads((folder / SECOND / "head.json").read_text())
+    (folder / SECOND / "head.json").write_text(json.dumps(card | {"asked_below": 0.5}))
+    grounds.append(runs.ground(role_of("news")))
+    (folder / SECOND / "head.onnx").unlink()
+    grounds.append(runs.ground(role_of("news")))
+    assert len(set(grounds)) == 3
+
+
+def test_a_head_with_a_second_one_is_not_offered_without_it(tmp_path: Path) -> None:
+    for folder in (two(tmp_path / "news"), two(tmp_path / "other") / SECOND):
+        with pytest.raises(LocalError, match="has a second head or files of weights"):
+            asyncio.run(offer_folder(None, folder, "none"))  # type: ignore[arg-type]
+
+
+def test_a_batch_s_rows_are_filled_up_no_further_than_needed() -> None:
+    mask = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]], dtype=np.float32)
+    ids, embedded = np.arange(16).reshape(4, 4), np.arange(16 * DIMS, dtype=np.float32).reshape(4, 4, DIMS)
+    some = Read([7, 5, 3, 1], ids, embedded, mask, lambda vectors, _: vectors).only(np.array([1, 3]))
+    assert some.places == [5, 1] and some.mask.tolist() == [[1, 1, 0], [1, 1, 1]] and some.ids.tolist() == [[4, 5, 6], [12, 13, 14]]
+    assert np.array_equal(some.embedded, embedded[[1, 3], :3]) and some.pooled.shape == (2, DIMS)
 
 
 def test_large_weights_lie_in_files_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(external, "MOST_BYTES", 20_000)
     tensors = [numpy_helper.from_array(np.arange(n, dtype=np.float32) + n, f"t{n}") for n in (10, 2000, 2500, 3000, 9000)]
     made = helper.make_model(helper.make_graph([], "g", [], [], tensors))
     (tmp_path / "weights.9.bin").write_bytes(b"of an earlier export")
-    data, files = parts.beside(made.SerializeToString(), tmp_path)
-    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {
-        "weights.1.bin": 18_000, "weights.2.bin": 12_000, "weights.3.bin": 36_000,
-    }  # fmt: skip
-    assert set(files) == {"weights.1.bin", "weights.2.bin", "weights.3.bin"}
+    data, files = external.external(made.SerializeToString(), tmp_path)
+    external.clear(tmp_path, files)
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == dict(zip(files, (18_000, 12_000, 36_000), strict=True))
     (tmp_path / "head.onnx").write_bytes(data)
     read = onnx.load_model(str(tmp_path / "head.onnx"))
     assert [numpy_helper.to_array(one).tolist() for one in read.graph.initializer] == [numpy_helper.to_array(one).tolist() for one in tensors]

@@ -92,6 +92,7 @@ def test_the_teacher_learns_the_labels_and_is_asked_once_about_a_text(tmp_path: 
     assert np.allclose(said.chances["risk"].sum(1), 1, atol=1e-5) and said.vectors.shape == (40, 32)
 
     labelled = distil.Labelled(given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
+    (tmp_path / "teacher.json").write_text(json.dumps(distil.taught_for(labelled, "wellbeing")))
     asked: list[list[str]] = []
     say = teacher.Large.say
     monkeypatch.setattr(teacher.Large, "say", lambda self, texts: (asked.append(list(texts)), say(self, texts))[1])

@@ -11,10 +11,10 @@ from test_distil import ENCODER, WELLBEING, examples, exported
 from services.trainer import heads as gate
 from services.trainer.runs.distil import __main__ as distil
 from services.trainer.runs.distil import second, teacher
-from services.trainer.runs.heads import parts
+from services.trainer.runs.heads import export, external
 from services.trainer.runs.heads.examples import Example, targets
-from services.trainer.runs.heads.network import chances
-from shared.encoder import Encoder
+from services.trainer.runs.heads.network import Network, chances
+from shared.encoder import DIMS, Encoder
 from shared.errors import ConfigError
 from shared.heads import SECOND
 
@@ -45,8 +45,6 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
     work = tmp_path / "work"
     work.mkdir()
     folder, out = mpnet(tmp_path), tmp_path / "head"
-    with pytest.raises(ConfigError, match="run `teach` first"):
-        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
     monkeypatch.setattr(teacher, "FROZEN", 0)
     model = teacher.taught(folder, labelled.texts, target, labelled.taught, 1, lambda line: None)
     torch.save(model.state_dict(), work / "teacher.pt")
@@ -57,34 +55,60 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
     moved = teacher.taught(folder, labelled.texts, others, np.arange(0), 1, lambda line: None, work / "teacher.pt")
     assert torch.equal(moved.m.embeddings.word_embeddings.weight, model.m.embeddings.word_embeddings.weight) and len(moved.last) == 1
 
-    texts = ["What a lovely day, I am glad", "I cried over a very long letter all night and all the next day, and then again?", "glad"]
+    with pytest.raises(ConfigError, match="of another encoder"):
+        model.begin_with({"m.embeddings.word_embeddings.weight": torch.zeros(3, 3)})
+
+    texts = ["What a lovely day, I am glad", "I cried over a very long letter all night and all the next day, and then again?", "glad", "day?"]
+    with torch.no_grad():
+        for last in model.last:
+            last.weight *= 8  # answers that are far apart
+    torch.save(model.state_dict(), work / "teacher.pt")
     made = second.network(model, encoder.tokenizer().get_vocab())
-    for text, one in zip(texts, zip(*model.float().all_logits(texts), strict=True), strict=True):
-        [feed] = second.fed(encoder.tokenizer(), [text])
-        own = made.logits(*(torch.from_numpy(feed[name]) for name in ("ids", "mask")))
-        assert all(torch.allclose(a, b[0], atol=0.03) for a, b in zip(one, own, strict=True))  # the teacher may multiply in bfloat16
-        shown = made(*(torch.from_numpy(feed[name]) for name in ("ids", "mask")))
+    fed = {
+        place: (torch.from_numpy(read.ids), torch.from_numpy(read.mask))
+        for n, text in enumerate(texts)
+        for read in encoder.read([text])
+        for place in [n]
+    }
+    for n, one in enumerate(zip(*model.float().all_logits(texts), strict=True)):
+        own, shown = made.logits(*fed[n]), made(*fed[n])
+        assert all(torch.allclose(a, b[0], atol=0.2) for a, b in zip(one, own, strict=True))  # the teacher may multiply in bfloat16
         assert all(torch.allclose(chances(task.kind, a), b, atol=1e-5) for task, a, b in zip(target.tasks, own, shown, strict=True))
 
-    monkeypatch.setattr(parts, "MOST_BYTES", 100_000)
-    monkeypatch.setattr(second, "tradeoff", lambda *_: ["told"])
+    out.mkdir()
+    with pytest.raises(ConfigError, match="no head that a second one could stand beside"):
+        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
+    first = Network(torch.nn.Identity(), DIMS, "pooled", target.tasks)
+    export.write(out, first, {"collection": "wellbeing", "kind": "logistic", "encoder": "0" * 64})
+    with pytest.raises(ConfigError, match="or of another encoder"):
+        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
+    export.write(out, first, {"collection": "wellbeing", "kind": "logistic", "encoder": encoder.digest})
+    with pytest.raises(ConfigError, match="run `teach` first"):
+        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
+    (work / "teacher.json").write_text(json.dumps(distil.taught_for(labelled, "mine")))
+    with pytest.raises(ConfigError, match="learned other tasks"):
+        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
+    (work / "teacher.json").write_text(json.dumps(distil.taught_for(labelled, "wellbeing")))
+    monkeypatch.setattr(external, "MOST_BYTES", 100_000)
     distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, tmp_path / "kept.jsonl")
-    assert "told" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("asked below") == 8
     head = gate.Head(out / SECOND)
     assert head.card.reads == "ids" and head.card.asked_below == 0.9 and len(head.card.files) > 1
+    assert gate.Head(out).figures == head.card.figures != {}, "what was measured of the two together"
     temperatures = json.loads((out / SECOND / "head.json").read_text())["temperatures"]
     made.temperature = torch.tensor([temperatures[task.name] for task in target.tasks])
-    for read in encoder.read(texts):
-        for place, said in zip(read.places, head.scores(read), strict=True):
-            [feed] = second.fed(encoder.tokenizer(), [texts[place]])
-            for task, wanted in zip(target.tasks, made(*(torch.from_numpy(feed[name]) for name in ("ids", "mask"))), strict=True):
-                assert list(said[task.name].values()) == pytest.approx(wanted[0].tolist(), abs=0.1)
+    together = gate.ask(head, encoder, texts)
+    said = [[wanted[0].tolist() for wanted in made(*fed[n])] for n in range(len(texts))]
+    for n, one in enumerate(together):
+        assert [list(one[task.name].values()) for task in target.tasks] == [pytest.approx(row, abs=0.05) for row in said[n]]
+        [alone] = gate.ask(head, encoder, [texts[n]])
+        assert one == {task: pytest.approx(row, abs=1e-6) for task, row in alone.items()}, "whatever is read beside it"
+    assert np.ptp([row[0][0] for row in said]) > 0.2, "or it would tell nothing"
     kept = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     assert [row["text"] for row in kept] == [one.text for one in given[30:]] and kept[0]["emotion"] == given[30].labels["emotion"]
 
 
-@exported
-def test_the_gain_of_asking_is_told_by_how_sure_the_first_must_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gain_of_asking_is_told_by_how_sure_the_first_must_be() -> None:
     given = examples(16)
     target = targets(given, WELLBEING)
     tasks = {task.name: task.labels for task in target.tasks}
@@ -92,12 +116,40 @@ def test_the_gain_of_asking_is_told_by_how_sure_the_first_must_be(tmp_path: Path
     for name in tasks:
         sure[name][np.arange(16), target.of[name]] = 0.9
     unsure = {name: np.where(np.arange(16)[:, None] < 12, chances, 1 / chances.shape[1]) for name, chances in sure.items()}
-    said = iter([unsure, sure])
-    monkeypatch.setattr(second, "Head", lambda folder, alone: folder)
-    monkeypatch.setattr(second, "_scores", lambda head, encoder, texts: next(said))
-    lines = second.tradeoff(tmp_path, target, np.arange(16), Encoder(ENCODER), [one.text for one in given])
-    assert [line.split()[1] for line in lines[1:]] == ["0.0%", "0.0%", *["25.0%"] * 4, "100.0%", "100.0%"]
-    assert lines[1].split()[2] < lines[3].split()[2] == lines[-1].split()[2]
+    lines = second.tradeoff(unsure, sure, target, np.arange(16))
+    assert [line.split()[2:4] for line in lines] == [
+        [f"{least}:", share]
+        for least, share in zip(
+            ("0.00", "0.50", "0.60", "0.70", "0.80", "0.90", "0.95", "1.00"),
+            ("0.0%", "0.0%", "25.0%", "25.0%", "25.0%", "25.0%", "100.0%", "100.0%"),
+            strict=True,
+        )
+    ]
+    assert "emotion 1.000" in lines[2] and "emotion 1.000" not in lines[0]
+    said, asked = second.together(unsure, sure, {"emotion": "single", "risk": "ordinal"}, 0.8)
+    assert asked.tolist() == [12, 13, 14, 15] and np.array_equal(said["emotion"], sure["emotion"])
+    assert unsure["emotion"][12, 0] == 0.5, "what the first one said stays as it was"
+
+
+def test_texts_that_come_later_move_none_to_the_other_side(tmp_path: Path) -> None:
+    labels = "\n".join(f"positive: [{', '.join(f'glad {n}' for n in range(30))}]\nsadness: [{', '.join(f'sad {n}' for n in range(30))}]".splitlines())
+    for name, text in (("one", labels), ("two", labels.replace("glad", "happy").replace("sad ", "blue "))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.yaml").write_text(text)
+    alone = distil.Labelled.of("wellbeing", [tmp_path / "one"])
+    both = distil.Labelled.of("wellbeing", [tmp_path / "one", tmp_path / "two"])
+    assert (
+        len(both.examples) == 120
+        and set(both.held[both.held < 60]) == set(alone.held)
+        and set(both.measured[both.measured < 60]) == set(alone.measured)
+    )
+    assert len(alone.held) == len(alone.measured) == 3 and len(both.held) == 6
+    (tmp_path / "two" / "a.yaml").write_text(labels)
+    with pytest.raises(ConfigError, match="stands there twice"):
+        distil.Labelled.of("wellbeing", [tmp_path / "one", tmp_path / "two"])
+    (tmp_path / "two" / "a.yaml").write_text("positive: [a, b, c, d, e]\nsadness: [f, g, h, i, j]")
+    with pytest.raises(ConfigError, match="too few texts"):
+        distil.Labelled.of("wellbeing", [tmp_path / "two"])
 
 
 def test_an_encoder_that_can_not_be_a_second_head_is_named(tmp_path: Path) -> None:

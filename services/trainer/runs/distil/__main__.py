@@ -1,4 +1,4 @@
-"""Make the head that ships learn from a large encoder, in three steps, each of which leaves its files in --work.
+"""Make the head that ships learn from a large encoder, and put that beside it, in four steps, each of which leaves its files in --work.
 
     python -m services.trainer.runs.distil teach --large FOLDER     # the large encoder learns our labelled texts
     python -m services.trainer.runs.distil say --large FOLDER --apart tests/bench/texts    # … and says what it thinks of those and of unlabelled ones
@@ -7,15 +7,20 @@
 
 The last step writes the large encoder itself, in int8, as the second head, which the first one asks where it is in doubt.
 
-FOLDER: a model in the transformers' format (deploy/model/heads/README.md names the one that taught the heads that ship). One labelled text in twenty is kept back for the
-temperatures, and one in twenty for the figures; --said and --kept-back have both, for fit_fusion. Neither the teacher nor the head has learnt them. Each folder of texts
-is dealt out by itself, so that texts that are added in one move no others.
+FOLDER: a model in the transformers' format (deploy/model/heads/README.md names the one that taught the heads that ship). One labelled text in twenty is
+kept back for the temperatures, and one in twenty for the figures: neither the teacher nor a head that `learn` wrote has learnt them. --said has what the
+small head says of them, for fit_fusion, where it is to go alone; --kept-back has them as they are, and tests.bench.classifier.said --texts asks both heads and
+the language model of them, for fit_fusion. Each folder or file of texts is dealt out by itself, so that texts that are added in one move no others.
+
+With --data, and --labels where the label set is your own: other texts than those that come with Feedloop. `say` needs GoEmotions (--data-folder), and
+`learn` tasks with one label a text.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +30,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from services.trainer.heads import Head
 from services.trainer.runs.distil import changed, pool, second, student, teacher
 from services.trainer.runs.export_encoder import sha256
 from services.trainer.runs.gather import data_folder
@@ -35,7 +41,7 @@ from services.trainer.runs.heads.fitting import set_temperatures
 from services.trainer.runs.heads.probes import known_answers
 from services.trainer.runs.train_head import OWN_TEXTS, gathered, rows_said
 from shared.encoder import Encoder
-from shared.errors import ConfigError
+from shared.errors import ConfigError, PermanentError
 from shared.events import digest_of
 from shared.heads import READ_CHARS, SECOND
 from shared.taxonomy import label_set, use
@@ -67,8 +73,12 @@ class Labelled:
         examples = [one for some in sources for one in some]
         target = targets(examples, labels)
         own = np.arange(len(target))
+        if twice := [text for text, count in Counter(" ".join(one.text.lower().split()) for one in examples).items() if count > 1]:
+            raise ConfigError(f"this text stands there twice, and would be learnt and measured on: {twice[0][:80]!r}")
         ends = np.cumsum([len(some) for some in sources])
         part = np.concatenate([dealt(target, places, PARTS, SEED + 1) for places in np.split(own, ends[:-1])])
+        if HELD not in part or MEASURED not in part:
+            raise ConfigError(f"there are too few texts: one in {PARTS} of a file or folder is kept back, and again one in {PARTS}")
         return cls(examples, target, own[(part != HELD) & (part != MEASURED)], own[part == HELD], own[part == MEASURED])
 
     @property
@@ -81,16 +91,17 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def teach(labelled: Labelled, large: Path, work: Path, start: Path | None, passes: int) -> None:
+def teach(labelled: Labelled, large: Path, work: Path, collection: str, start: Path | None, passes: int) -> None:
     """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt."""
     model = teacher.taught(large, labelled.texts, labelled.target, labelled.taught, SEED, say, start, passes)
     torch.save(model.state_dict(), work / "teacher.pt")
+    (work / "teacher.json").write_text(json.dumps(taught_for(labelled, collection)) + "\n", encoding="utf-8")
     told = model.say([labelled.examples[n].text for n in labelled.measured]).chances
     found = figures(labelled.target, labelled.measured, {name: one.astype(np.float64) for name, one in told.items()})
     say("\n".join(training.summary(found)))
 
 
-def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[str, str]]) -> None:
+def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[str, str]], collection: str = "wellbeing") -> None:
     """Ask the trained teacher of the labelled texts and of `more` (source, text), but for those that it has been asked of before; texts.jsonl and said.npz.
     Raises ConfigError where there is no teacher."""
     if not (work / "teacher.pt").exists():
@@ -101,8 +112,7 @@ def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[st
     say(f"{len(rows)} texts, {len(new)} of them not asked of before")
     made = [before] if before else []
     if new:
-        model = teacher.Large(large, labelled.target.tasks)
-        model.load_state_dict(torch.load(work / "teacher.pt", weights_only=True))
+        model = trained(work, large, labelled, collection)
         known |= {text: (len(before.vectors) if before else 0) + n for n, text in enumerate(new)}
         made.append(model.say(new))
     places = np.array([known[row["text"]] for row in rows])
@@ -164,28 +174,54 @@ def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out
     say("\n".join(training.summary(found)))
 
 
+def trained(work: Path, large: Path, labelled: Labelled, collection: str) -> teacher.Large:
+    """The teacher that `teach` left. Raises ConfigError where there is none, or where it learned other tasks."""
+    try:
+        learned = json.loads((work / "teacher.json").read_text(encoding="utf-8"))
+        weights = torch.load(work / "teacher.pt", weights_only=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"there is no trained teacher in {work}: run `teach` first ({error})") from error
+    if learned != taught_for(labelled, collection):
+        raise ConfigError(f"the teacher in {work} learned other tasks or labels: run `teach` again, or name another --work")
+    model = teacher.Large(large, labelled.target.tasks)
+    model.load_state_dict(weights)
+    return model
+
+
+def taught_for(labelled: Labelled, collection: str) -> dict[str, Any]:
+    """What a teacher is of."""
+    return {"collection": collection, "tasks": {task.name: list(task.labels) for task in labelled.target.tasks}}
+
+
 def add_second(
     labelled: Labelled, large: Path, work: Path, collection: str, encoder: Encoder, out: Path, asked_below: float, kept: Path | None
 ) -> None:
-    """Write the trained teacher as the second head of the head in `out`, and tell what a text costs and gains by how sure the first one must be. Raises
-    ConfigError where there is no teacher or no first head."""
-    if not (work / "teacher.pt").exists():
-        raise ConfigError(f"there is no trained teacher in {work}: run `teach` first")
+    """Write the trained teacher as the second head of the head in `out`, and tell of how many texts it is asked, and what that gains, by how sure the first
+    one must be. Raises ConfigError where there is no teacher, or no first head of these tasks on this encoder."""
     began, target = time.monotonic(), labelled.target
-    model = teacher.Large(large, target.tasks)
-    model.load_state_dict(torch.load(work / "teacher.pt", weights_only=True))
-    pieces = encoder.tokenizer()
-    made = second.network(model, pieces.get_vocab())
+    try:
+        first = Head(out, alone=True)
+    except PermanentError as error:
+        raise ConfigError(f"{out} holds no head that a second one could stand beside: {error}") from error
+    of = {"collection": first.card.collection, "tasks": first.card.tasks}
+    if of != taught_for(labelled, collection) or first.card.encoder != encoder.digest:
+        raise ConfigError(f"the head in {out} is of other tasks or labels, or of another encoder: a second one must be of the same")
+    model = trained(work, large, labelled, collection)
+    made = second.network(model, encoder.tokenizer().get_vocab())
     set_temperatures(made, target, labelled.held, model.all_logits([labelled.examples[n].text for n in labelled.held]))
     shown = [labelled.examples[n].text[:READ_CHARS] for n in labelled.taught[:: max(1, len(labelled.taught) // CALIBRATED)]]
     card: dict[str, Any] = {"collection": collection, "kind": "large", "encoder": encoder.digest, "asked_below": asked_below}
-    card |= {"texts": {"own": len(target)}, "measured": f"one text in {PARTS} held out, {len(target)} texts"}
-    written = export.write(out / SECOND, made, card, second.fed(pieces, shown), by_token=True)
+    card |= {"texts": {"own": len(target)}, "measured": f"with the first head; one text in {PARTS} held out, {len(target)} texts"}
+    written = export.write(out / SECOND, made, card, [{"ids": read.ids, "mask": read.mask} for read in encoder.read(shown, 16)], by_token=True)
     say(f"{out / SECOND}: {time.monotonic() - began:.0f} s, int8 apart by {written['int8_apart']}")
+    texts = [labelled.examples[n].text[:READ_CHARS] for n in labelled.measured]
+    alone, other = (second.answers(head, encoder, texts) for head in (first, Head(out / SECOND)))
+    both, _ = second.together(alone, other, first.card.kinds, asked_below)
+    export.write_card(out / SECOND, written | {"figures": figures(target, labelled.measured, both)})
+    say("\n".join(second.tradeoff(alone, other, target, labelled.measured)))
     if kept:
         rows = ({"text": one.text, **one.labels} for one in (labelled.examples[n] for n in (*labelled.held, *labelled.measured)))
         kept.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    say("\n".join(second.tradeoff(out, target, labelled.measured, encoder, [labelled.examples[n].text[:READ_CHARS] for n in labelled.measured])))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -207,12 +243,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", type=Path, default=Path("build/encoder"), help="learn, second: the small one")
     parser.add_argument("--out", type=Path, default=None, help="learn, second: the head's folder")
     parser.add_argument(
-        "--asked-below", type=float, default=0.9, help="second: it is asked where the first gives every label of a task less than this"
+        "--asked-below", type=float, default=0.9, help="second: it is asked where the first gives every label of a task less than this, at most 1"
     )
     parser.add_argument("--kept-back", type=Path, default=None, help="second: JSON lines of the labelled texts that neither head has learnt")
     parser.add_argument("--said", type=Path, default=None, help="learn: JSON lines of what the head says of the texts kept back, for fit_fusion")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args(argv)
+    if not 0 < given.asked_below <= 1:
+        parser.error("--asked-below must be above 0 and at most 1")
     for needed in {"teach": ["large"], "say": ["large", "apart"], "learn": ["out"], "second": ["large", "out"]}[given.step]:
         if getattr(given, needed) is None:
             parser.error(f"{given.step} needs --{needed}")
@@ -223,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         use(given.labels)
         labelled = Labelled.of(given.collection, given.data)
         if given.step == "teach":
-            teach(labelled, given.large, given.work, given.start, given.passes)
+            teach(labelled, given.large, given.work, given.collection, given.start, given.passes)
         elif given.step == "say":
             taught = [labelled.examples[n] for n in labelled.taught]
             others = changed.changed([one.text for one in taught], changed.neighbours(given.large), given.times)
@@ -231,13 +269,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             if not files:
                 raise ConfigError(f"there are no *.jsonl in {given.apart}: --apart names the texts that are measured with")
             apart = [json.loads(line)["text"] for path in files for line in path.read_text(encoding="utf-8").splitlines()]
-            say_all(labelled, given.large, given.work, pool.gathered(labelled.examples, taught, data_folder(given.data_folder), others, apart))
+            say_all(
+                labelled,
+                given.large,
+                given.work,
+                pool.gathered(labelled.examples, taught, data_folder(given.data_folder), others, apart),
+                given.collection,
+            )
         elif given.step == "second":
             small = Encoder(given.encoder, given.threads)
             add_second(labelled, given.large, given.work, given.collection, small, given.out, given.asked_below, given.kept_back)
         else:
             learn(labelled, given.work, given.collection, Encoder(given.encoder, given.threads), given.out, given.said)
-    except (ConfigError, OSError, ValueError) as error:
+    except (ConfigError, PermanentError, OSError, ValueError) as error:
         sys.exit(f"distil {given.step}: {error}")
 
 

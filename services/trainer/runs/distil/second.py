@@ -4,7 +4,6 @@ It reads the small encoder's word pieces, so a text is taken apart once: both en
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from services.trainer.heads import Head
+from services.trainer.heads import Head, ask
 from services.trainer.runs.distil.teacher import Large
 from services.trainer.runs.heads.examples import Targets
 from services.trainer.runs.heads.figures import figures
 from services.trainer.runs.heads.network import Network
-from shared.encoder import MAX_TOKENS, Encoder, side_by_side
+from shared.encoder import MAX_TOKENS, Encoder
 from shared.errors import ConfigError
-from shared.heads import SECOND
+from shared.heads import in_doubt
 
 READS = "ids"
 _SPECIAL = {"[PAD]": "pad_token", "[CLS]": "cls_token", "[SEP]": "sep_token"}  # of the small encoder: what the large one has in their place
@@ -75,38 +74,31 @@ def network(large: Large, pieces: Mapping[str, int]) -> Network:
     return made.eval()
 
 
-def fed(tokenizer: Any, texts: Sequence[str], size: int = 16) -> list[dict[str, NDArray[Any]]]:
-    """Texts as such a graph is fed, at most `size` at a time, those of one length together. `tokenizer`: the small encoder's."""
-    rows = sorted((one.ids for one in tokenizer.encode_batch(list(texts))), key=len)
-    found: list[dict[str, NDArray[Any]]] = []
-    for start in range(0, len(rows), size):
-        some = rows[start : start + size]
-        ids, mask = np.zeros((len(some), len(some[-1])), dtype=np.int64), np.zeros((len(some), len(some[-1])), dtype=np.float32)
-        for n, row in enumerate(some):
-            ids[n, : len(row)], mask[n, : len(row)] = row, 1
-        found.append({"ids": ids, "mask": mask})
-    return found
+Chances = Mapping[str, NDArray[np.float64]]  # task -> probabilities [n, labels]
 
 
-def tradeoff(folder: Path, target: Targets, places: NDArray[np.int64], encoder: Encoder, texts: Sequence[str]) -> list[str]:
-    """What asking the second head brings: lines with the share of the texts at `places` that are asked about, and the macro-F1 of each task, by how sure
-    the first one must be to be left alone. `folder`: the first one's, which holds the second one's."""
-    first, second = (_scores(Head(one, alone=True), encoder, texts) for one in (folder, folder / SECOND))
-    sure = np.min([first[task.name].max(axis=1) for task in target.tasks], axis=0)
-    lines = ["asked below   share asked   macro-F1 of " + ", ".join(task.name for task in target.tasks)]
-    for least in (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.01):
-        asked = sure < least
-        said = {task: np.where(asked[:, None], second[task], chances) for task, chances in first.items()}
+def answers(head: Head, encoder: Encoder, texts: Sequence[str]) -> Chances:
+    """What a head says of texts. Blocking. Raises PermanentError where that is no probability."""
+    said = ask(head, encoder, texts)
+    return {task: np.array([[one[task][label] for label in labels] for one in said]) for task, labels in head.card.tasks.items()}
+
+
+def together(first: Chances, second: Chances, kinds: Mapping[str, str], asked_below: float) -> tuple[Chances, NDArray[np.int64]]:
+    """What the two say, and the rows of which the second one was asked."""
+    asked = in_doubt(first, kinds, asked_below)
+    said = {task: chances.copy() for task, chances in first.items()}
+    for task in said:
+        said[task][asked] = second[task][asked]
+    return said, asked
+
+
+def tradeoff(first: Chances, second: Chances, target: Targets, places: NDArray[np.int64]) -> list[str]:
+    """What asking the second head brings: lines with the share of the texts at `places` that it is asked of, and the macro-F1 of each task, by how sure the
+    first one must be to be left alone."""
+    kinds, lines = {task.name: task.kind for task in target.tasks}, []
+    for least in (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0):
+        said, asked = together(first, second, kinds, least)
         found = figures(target, places, said)
-        lines.append(f"{least:11.2f}   {asked.mean():11.1%}   " + ", ".join(f"{found[task.name]['macro_f1']:.3f}" for task in target.tasks))
+        each = ", ".join(f"{task} {one['macro_f1']:.3f}" for task, one in found.items())
+        lines.append(f"asked below {least:.2f}: {len(asked) / len(places):.1%} of the texts; macro-F1 {each}")
     return lines
-
-
-def _scores(head: Head, encoder: Encoder, texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Task -> probabilities [n, labels]."""
-    found: dict[str, NDArray[np.float64]] = {task: np.zeros((len(texts), len(labels))) for task, labels in head.card.tasks.items()}
-    for places, said in side_by_side(encoder.read(texts), lambda read: (read.places, head.scores(read)), encoder.threads):
-        for place, one in zip(places, said, strict=True):
-            for task, chances in one.items():
-                found[task][place] = list(chances.values())
-    return found

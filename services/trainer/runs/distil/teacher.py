@@ -1,5 +1,5 @@
-"""The large encoder with a linear layer for each task, trained on the labelled texts, and what it says of any text. It never ships: it is too slow and too
-large for a laptop. The lowest layers and the embeddings stay as they are, which costs nothing and saves a third of the time."""
+"""The large encoder with a linear layer for each task, trained on the labelled texts, and what it says of any text. It ships in int8, as a second head
+(distil/second.py): asked of every text it would be too slow. The lowest layers and the embeddings stay as they are, which costs nothing and saves a third of the time."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from services.trainer.runs.heads.examples import Targets, Task
 from services.trainer.runs.heads.fitting import batches, up_and_down
 from services.trainer.runs.heads.network import chances, label_weights, losses
 from services.trainer.runs.precision import autocast, has_bf16
+from shared.errors import ConfigError
 
 FROZEN = 4  # layers
 FILLED = 8  # a batch is filled up to a multiple of so many pieces: each new shape costs memory that is never given back
@@ -46,10 +47,13 @@ class Large(nn.Module):
         self.last = nn.ModuleList(nn.Linear(self.width, len(task.labels) - (task.kind == "ordinal")) for task in tasks)
 
     def begin_with(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Those of another such encoder, with the tasks' layers where they are of the same tasks, as their shapes tell."""
+        """Those of another such encoder, with the tasks' layers where they are of the same tasks, as their shapes tell. Raises
+        ConfigError where its encoder has another shape."""
         own = self.state_dict()
+        if not all(name in weights and weights[name].shape == one.shape for name, one in own.items() if name.startswith("m.")):
+            raise ConfigError("the weights to begin with are of another encoder than the one that is to be trained")
         same = weights.keys() == own.keys() and all(weights[name].shape == one.shape for name, one in own.items())
-        self.load_state_dict(weights if same else {name: weights.get(name, one) if name.startswith("m.") else one for name, one in own.items()})
+        self.load_state_dict(weights if same else {name: weights[name] if name.startswith("m.") else one for name, one in own.items()})
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The texts' pieces."""
@@ -76,25 +80,28 @@ class Large(nn.Module):
     def all_logits(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """A task's scores of these texts, in their order, without gradients."""
         self.eval()
+        rows, portions = self._portions(texts)
+        with torch.inference_mode():
+            parts = [self.logits([rows[n] for n in places]) for places in portions]
+        back = torch.from_numpy(np.argsort(np.concatenate(portions)))
+        return [torch.cat(some)[back] for some in zip(*parts, strict=True)]
+
+    def _portions(self, texts: Sequence[str]) -> tuple[list[list[int]], list[NDArray[np.int64]]]:
+        """The texts' pieces, and their places so many at once, those of one length together."""
         rows = self.ids(texts)
         order = np.argsort([len(row) for row in rows], kind="stable")
-        with torch.inference_mode():
-            parts = [self.logits([rows[n] for n in order[start : start + AT_ONCE]]) for start in range(0, len(order), AT_ONCE)]
-        back = torch.from_numpy(np.argsort(order))
-        return [torch.cat(some)[back] for some in zip(*parts, strict=True)]
+        return rows, [order[start : start + AT_ONCE] for start in range(0, len(order), AT_ONCE)]
 
     def say(self, texts: Sequence[str]) -> Said:
         """What it says of them, in their order. Afterwards it can't be trained on."""
         self.eval()
         if has_bf16():
             self.m.bfloat16()  # twice as fast as to cast each time; what is lost is far less than the teacher errs
-        rows = self.ids(texts)
-        order = np.argsort([len(row) for row in rows], kind="stable")
+        rows, portions = self._portions(texts)
         vectors = np.zeros((len(texts), self.width), dtype=np.float16)
         told = {task.name: np.zeros((len(texts), len(task.labels)), dtype=np.float32) for task in self.tasks}
         with torch.inference_mode():
-            for start in range(0, len(order), AT_ONCE):
-                places = order[start : start + AT_ONCE]
+            for places in portions:
                 features = self.features([rows[n] for n in places])
                 vectors[places] = features.numpy()
                 for task, layer in zip(self.tasks, self.last, strict=True):

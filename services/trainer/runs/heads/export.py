@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from services.trainer.runs import static_int8
-from services.trainer.runs.heads import parts
+from services.trainer.runs.heads import external
 from services.trainer.runs.heads.network import Network
 from shared.encoder import DIMS
 from shared.errors import ConfigError
@@ -25,15 +25,16 @@ NEAR = 2e-4  # the graph may differ from the network by as much
 
 
 def write(out: Path, network: Network, card: dict[str, Any], sample: Sequence[static_int8.Feed] = (), by_token: bool = False) -> dict[str, Any]:
-    """Write both files, each beside its place and then renamed, the card last; returns the card. With a `sample` of what it reads the graph is written in
-    int8 (for a network with layers of its own). Raises ConfigError where the graph does not say what the network says."""
+    """Write the files, each beside its place and then renamed, the weights of a large graph first and the card last; returns the card. With a `sample` of
+    what it reads the graph is written in int8 (for a network with layers of its own), `by_token` as in static_int8.quantise. Raises ConfigError where the graph does not say what the network says."""
     graph = to_onnx(network)
     compare(graph, network)
     if sample:
         graph, apart = in_int8(graph, network, sample, by_token)
         card = {**card, "int8_apart": apart}
-    if len(graph) > parts.MOST_BYTES:
-        graph, files = parts.beside(graph, out)
+    files: dict[str, str] = {}
+    if len(graph) > external.MOST_BYTES:
+        graph, files = external.external(graph, out)
         card = {**card, "files": files}
     whole = {
         "format": FORMAT,
@@ -44,12 +45,22 @@ def write(out: Path, network: Network, card: dict[str, Any], sample: Sequence[st
         "temperatures": {task.name: round(t, 4) for task, t in zip(network.tasks, network.temperature.tolist(), strict=True)},
     }
     out.mkdir(parents=True, exist_ok=True)
-    for name, data in (("head.onnx", graph), ("head.json", (json.dumps(whole, indent=1) + "\n").encode())):
-        with tempfile.NamedTemporaryFile(dir=out, delete=False) as file:
-            file.write(data)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, out / name)
+    _put(out / "head.onnx", graph)
+    write_card(out, whole)
+    external.clear(out, files)
     return whole
+
+
+def write_card(out: Path, card: Mapping[str, Any]) -> None:
+    """Put head.json in its place."""
+    _put(out / "head.json", (json.dumps(card, indent=1) + "\n").encode())
+
+
+def _put(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
 
 
 def in_int8(graph: bytes, network: Network, sample: Sequence[static_int8.Feed], by_token: bool = False) -> tuple[bytes, float]:

@@ -79,10 +79,16 @@ def fit_temperatures(network: Network, store: Store, target: Targets, held: Plac
 
 
 def set_temperatures(network: Network, target: Targets, places: Places, scores: Sequence[torch.Tensor]) -> None:
-    """The temperature of each task with the least log-loss of the scores of texts that were not trained on; 1 where they say nothing of the task."""
-    for n, (task, logits) in enumerate(zip(target.tasks, scores, strict=True)):
-        if target.speaks(task.name)[places].any():
-            network.temperature[n] = float(TEMPERATURES[int(np.argmin(_by_temperature(task, logits, target, places)))])
+    """Give the network the `temperatures` of these scores."""
+    network.temperature[:] = torch.tensor(temperatures(target, places, scores))
+
+
+def temperatures(target: Targets, places: Places, scores: Sequence[torch.Tensor]) -> list[float]:
+    """Of each task the temperature with the least log-loss of the scores of texts that were not trained on; 1 where they say nothing of the task."""
+    return [
+        float(TEMPERATURES[int(np.argmin(_by_temperature(task, logits, target, places)))]) if target.speaks(task.name)[places].any() else 1.0
+        for task, logits in zip(target.tasks, scores, strict=True)
+    ]
 
 
 def _by_temperature(task: Task, logits: torch.Tensor, target: Targets, places: Places) -> list[float]:

@@ -21,7 +21,7 @@ _AT_ONCE = 256
 
 
 class Network(nn.Module):
-    """`body` gives features [n, width] of what it `reads`; its `inputs` are (pooled,) or (tokens, mask). One temperature a task (1 until fitted)."""
+    """`body` gives features [n, width] of what it `reads`; its `inputs` are (pooled,), (tokens, mask) or (ids, mask). One temperature a task (1 until fitted)."""
 
     def __init__(self, body: nn.Module, width: int, reads: str, tasks: Sequence[Task]) -> None:
         super().__init__()
