@@ -35,7 +35,7 @@ PARAPHRASES = dict(zip(("marry", "unstoppable", "sick", "kill", "store"), STATEM
 
 @dataclass(frozen=True)
 class Message:
-    """One text and its true label for each task that was labelled. `group`: statements, paraphrases of which, hard, or fresh."""
+    """One text and its true label for each task that was labelled. `group`: statements, paraphrases of which, hard, fresh, or blind."""
 
     text: str
     gold: Mapping[str, str]
@@ -71,6 +71,7 @@ def messages(share_of: float = 1.0, folder: Path = TEXTS) -> list[Message]:
         *((f"paraphrases_{name}.jsonl", text) for name, text in PARAPHRASES.items()),
         ("hard_*.jsonl", "hard"),
         ("fresh_*.jsonl", "fresh"),
+        ("blind_*.jsonl", "blind"),
     ):
         paths = sorted(folder.glob(pattern))
         if not paths:
@@ -121,10 +122,20 @@ def statements(found: Sequence[Message], made: Sequence[Way]) -> Section:
 
 
 def fresh(found: Sequence[Message], made: Sequence[Way]) -> Section:
-    """The same of the texts that were written last, after all that the head learns from."""
+    """The same of the texts that were written after all that the small head has learnt from."""
     section = hard(found, made, "fresh")
-    about = f"Written after the training texts, by an author who knew neither them nor the other hard texts; no figure of theirs led to any text. {section.about}"
+    about = (
+        "Written after the small head's training texts, by an author who knew neither them nor the other hard texts; later texts, of the second head alone, were "
+        f"commissioned by kinds that the hard texts had shown to be weak. {section.about}"
+    )
     return Section("Fresh hard texts", section.columns, section.rows, about)
+
+
+def blind(found: Sequence[Message], made: Sequence[Way]) -> Section:
+    """The same of the texts that were written last, after all that both heads have learnt from."""
+    section = hard(found, made, "blind")
+    about = f"Written after all training texts, by an author who was told to open no file of this project; no figure of theirs led to any text. {section.about}"
+    return Section("Blind hard texts", section.columns, section.rows, about)
 
 
 def hard(found: Sequence[Message], made: Sequence[Way], group: str = "hard") -> Section:

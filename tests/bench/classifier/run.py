@@ -90,7 +90,7 @@ class Bench:
         self.messages = messages.messages(min(1.0, 4 * self.args.size))
         verdicts = await asker.messages([one.text for one in self.messages]) if asker else None
         self.ways = messages.ways(self.messages, head, fusion, verdicts, self.say)
-        for section in (messages.statements, messages.hard, messages.fresh, messages.by_kind):
+        for section in (messages.statements, messages.hard, messages.fresh, messages.blind, messages.by_kind):
             self.add(section(self.messages, self.ways))
         listed = messages.misses(self.messages, self.ways)
         MISSES.parent.mkdir(parents=True, exist_ok=True)

@@ -155,6 +155,7 @@ def test_each_way_has_the_parts_that_its_name_says_and_danger_is_seen_by_the_rul
         "statements",
         "hard",
         "fresh",
+        "blind",
         *messages.STATEMENTS,
     }
     certain = {task: LabelScore(label=label, probability=1.0) for task, label in (("emotion", "positive"), ("risk", "none"))}

@@ -53,7 +53,7 @@ def test_every_line_has_the_fields_and_known_labels(path):
 
 
 def test_no_file_is_of_an_unknown_set():
-    known = re.compile(rf"(hard|fresh)_(safe|risk)_\w+\.jsonl|paraphrases_({'|'.join(PARAPHRASES)})\.jsonl")
+    known = re.compile(rf"(hard|fresh|blind)_(safe|risk)_\w+\.jsonl|paraphrases_({'|'.join(PARAPHRASES)})\.jsonl")
     assert [path.name for path in FILES if not known.fullmatch(path.name)] == []
 
 
