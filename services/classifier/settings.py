@@ -18,7 +18,7 @@ class Settings(CareSettings):
         default=Path("deploy/model/heads"), description="the heads to begin with, a folder each, or one; published ones take their place"
     )
     head_second: bool = Field(
-        default=True, description="a head that comes with a second, larger one asks it where it is in doubt; without, half the memory and time"
+        default=True, description="a head that ships with a second, larger one asks it where it is in doubt: dearer, and right more often"
     )
     encoder_threads: int = Field(
         default=1, ge=1, le=64, description="batches that one call of the encoder or of a head reads side by side, a core each"

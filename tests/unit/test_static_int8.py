@@ -64,3 +64,27 @@ def test_what_a_batch_is_filled_up_with_is_not_measured(tmp_path: Path) -> None:
     table = numpy_helper.to_array(next(one for one in model.graph.initializer if one.name == "table"))
     assert np.allclose(seen.each, np.abs(table[[1, 2]]).max(axis=0))
     assert (seen.least, seen.most) == (pytest.approx(float(table[[1, 2]].min())), pytest.approx(float(table[[1, 2]].max())))
+
+
+def test_a_token_that_is_far_larger_spoils_no_other_where_each_has_its_own_scale(tmp_path: Path) -> None:
+    full = graph(tmp_path / "full.onnx")
+    model = onnx.load(str(full))
+    table = next(one for one in model.graph.initializer if one.name == "table")
+    words = numpy_helper.to_array(table).copy()
+    words[0] *= 500
+    table.CopyFrom(numpy_helper.from_array(words, "table"))
+    onnx.save(model, str(full))
+    ids = np.random.default_rng(3).integers(1, 50, (16, 7))
+    ids[:, 2] = 0
+    others = [0, 1, 3, 4, 5, 6]
+    sample = [{"ids": ids[n : n + 4], "mask": np.ones((4, 7), dtype=np.int64)} for n in range(0, 16, 4)]
+    wanted, apart = run(full, ids), {}
+    for by_token in (False, True):
+        small = tmp_path / f"small-{by_token}.onnx"
+        static_int8.quantise(full, small, sample, by_token)
+        found = run(small, ids)
+        apart[by_token] = np.abs(found - wanted)[:, others].mean() / np.abs(wanted)[:, others].mean()
+        assert np.array_equal(found, np.concatenate([run(small, ids[n : n + 1]) for n in range(16)]))
+    assert apart[True] < 0.03 < 0.3 < apart[False]
+    before, after = (static_int8.matrices(onnx.load(str(path))) for path in (full, small))
+    assert before.keys() == after.keys(), "a product keeps its name, whatever is multiplied into it afterwards"

@@ -55,6 +55,12 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
     moved = teacher.taught(folder, labelled.texts, others, np.arange(0), 1, lambda line: None, work / "teacher.pt")
     assert torch.equal(moved.m.embeddings.word_embeddings.weight, model.m.embeddings.word_embeddings.weight) and len(moved.last) == 1
 
+    before, other = (
+        model.state_dict()["last.0.bias"].clone(),
+        {name: one + 1 if one.is_floating_point() else one for name, one in model.state_dict().items()},
+    )
+    model.mix(other, 0.25)
+    assert torch.allclose(model.state_dict()["last.0.bias"], before + 0.25, atol=1e-6)
     with pytest.raises(ConfigError, match="of another encoder"):
         model.begin_with({"m.embeddings.word_embeddings.weight": torch.zeros(3, 3)})
 
@@ -90,6 +96,7 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
         distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
     (work / "teacher.json").write_text(json.dumps(distil.taught_for(labelled, "wellbeing")))
     monkeypatch.setattr(external, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(external, "LARGE", 100_000)
     distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, tmp_path / "kept.jsonl")
     assert capsys.readouterr().out.count("asked below") == 8
     head = gate.Head(out / SECOND)

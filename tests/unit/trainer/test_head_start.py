@@ -168,7 +168,7 @@ def test_a_head_that_began_with_another_says_so_and_the_same_texts_make_the_same
     body = tuned.Body
     monkeypatch.setattr(tuned, "Body", lambda start=None: (begun.append(start), body(start))[1])
     examples = [Example(f"{words} {n}", {"team": team}) for n in range(7) for words, team in (("A late goal", "red"), ("Bake the loaf", "blue"))]
-    shipped = Head.load(HEADS / "wellbeing").digest
+    shipped = Head.load(HEADS / "wellbeing", alone=True).digest
     digests = set()
     for name in ("one", "two"):
         card = train_head.train(examples, DESK, encoder, tmp_path / name, "tuned", measure=False, start_at=HEADS / "wellbeing")

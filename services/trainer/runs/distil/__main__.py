@@ -91,9 +91,13 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def teach(labelled: Labelled, large: Path, work: Path, collection: str, start: Path | None, passes: int) -> None:
-    """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt."""
-    model = teacher.taught(large, labelled.texts, labelled.target, labelled.taught, SEED, say, start, passes)
+def teach(labelled: Labelled, large: Path, work: Path, collection: str, start: Path | None, passes: int, twice: int, kept: float) -> None:
+    """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt. The `twice` last texts are shown twice a pass. `kept`: of
+    `start`'s weights, so much stays in (see teacher.Large.mix)."""
+    taught = np.concatenate([labelled.taught, labelled.taught[labelled.taught >= len(labelled.examples) - twice]])
+    model = teacher.taught(large, labelled.texts, labelled.target, taught, SEED, say, start, passes)
+    if start and kept:
+        model.mix(torch.load(start, weights_only=True), kept)
     torch.save(model.state_dict(), work / "teacher.pt")
     (work / "teacher.json").write_text(json.dumps(taught_for(labelled, collection)) + "\n", encoding="utf-8")
     told = model.say([labelled.examples[n].text for n in labelled.measured]).chances
@@ -237,13 +241,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--passes", type=int, default=0, help=f"teach: over all texts, {teacher.PASSES} if not given; of a few thousand texts five are better"
     )
+    parser.add_argument(
+        "--newest-twice",
+        action="store_true",
+        help="teach: show the texts of the last folder or file twice a pass, for a teacher that knows the others",
+    )
+    parser.add_argument(
+        "--keep", type=float, default=0.0, help="teach: the share of the weights of --start that stays in those that are written, below 1"
+    )
     parser.add_argument("--apart", type=Path, default=None, help="say: a folder of JSON lines; nothing nearly like their texts is learnt from")
     parser.add_argument("--times", type=int, default=2, help="say: how often each of our texts is shown with other words")
     parser.add_argument("--data-folder", default=None, help="say: where GoEmotions is (FEEDLOOP_DATA, else ../shared/data)")
     parser.add_argument("--encoder", type=Path, default=Path("build/encoder"), help="learn, second: the small one")
     parser.add_argument("--out", type=Path, default=None, help="learn, second: the head's folder")
     parser.add_argument(
-        "--asked-below", type=float, default=0.9, help="second: it is asked where the first gives every label of a task less than this, at most 1"
+        "--asked-below", type=float, default=0.8, help="second: it is asked where the first gives every label of a task less than this, at most 1"
     )
     parser.add_argument("--kept-back", type=Path, default=None, help="second: JSON lines of the labelled texts that neither head has learnt")
     parser.add_argument("--said", type=Path, default=None, help="learn: JSON lines of what the head says of the texts kept back, for fit_fusion")
@@ -251,6 +263,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if not 0 < given.asked_below <= 1:
         parser.error("--asked-below must be above 0 and at most 1")
+    if not 0 <= given.keep < 1 or (given.keep and not given.start):
+        parser.error("--keep must be from 0 to below 1, and needs --start")
     for needed in {"teach": ["large"], "say": ["large", "apart"], "learn": ["out"], "second": ["large", "out"]}[given.step]:
         if getattr(given, needed) is None:
             parser.error(f"{given.step} needs --{needed}")
@@ -261,7 +275,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         use(given.labels)
         labelled = Labelled.of(given.collection, given.data)
         if given.step == "teach":
-            teach(labelled, given.large, given.work, given.collection, given.start, given.passes)
+            newest = len(gathered([(given.data or OWN_TEXTS[given.collection])[-1]], label_set(given.collection))) if given.newest_twice else 0
+            teach(labelled, given.large, given.work, given.collection, given.start, given.passes, newest, given.keep)
         elif given.step == "say":
             taught = [labelled.examples[n] for n in labelled.taught]
             others = changed.changed([one.text for one in taught], changed.neighbours(given.large), given.times)

@@ -55,6 +55,12 @@ class Large(nn.Module):
         same = weights.keys() == own.keys() and all(weights[name].shape == one.shape for name, one in own.items())
         self.load_state_dict(weights if same else {name: weights[name] if name.startswith("m.") else one for name, one in own.items()})
 
+    def mix(self, weights: Mapping[str, torch.Tensor], share: float) -> None:
+        """Move the weights by `share` of the way towards others of the same shapes: those that the training began with, say, so that what it knew before is
+        lost less (WiSE-FT; Wortsman et al. 2022, Robust fine-tuning of zero-shot models)."""
+        own = self.state_dict()
+        self.load_state_dict({name: torch.lerp(one, weights[name], share) if one.is_floating_point() else one for name, one in own.items()})
+
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The texts' pieces."""
         found: list[list[int]] = self.tokenizer([text.strip()[:MOST_CHARS] for text in texts], truncation=True, max_length=MOST_TOKENS)["input_ids"]

@@ -33,7 +33,7 @@ def write(out: Path, network: Network, card: dict[str, Any], sample: Sequence[st
         graph, apart = in_int8(graph, network, sample, by_token)
         card = {**card, "int8_apart": apart}
     files: dict[str, str] = {}
-    if len(graph) > external.MOST_BYTES:
+    if len(graph) > external.LARGE:
         graph, files = external.external(graph, out)
         card = {**card, "files": files}
     whole = {

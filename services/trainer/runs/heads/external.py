@@ -8,7 +8,10 @@ from typing import Any
 import onnx
 from onnx.external_data_helper import set_external_data
 
-MOST_BYTES = 30 << 20  # of a file of weights, and of a graph that has none
+from shared import heads
+
+MOST_BYTES = 30 << 20  # of a file of weights
+LARGE = heads.MOST_BYTES  # bytes of a graph: up to here it holds its weights itself
 SMALL = 1024  # bytes: constants up to here stay in the graph
 
 

@@ -28,7 +28,7 @@ _LAYERS = "body.layers."  # where heads.tuned.Body has them in a heads.network.N
 @dataclass(frozen=True)
 class Start:
     """The layers of another head. `weights`: by the names of encoder_original.Layers; `digest`: SHA-256 of the head's two files, as the classifier tells
-    it; `collection`: what that head speaks for."""
+    it of a head that has no second one; `collection`: what that head speaks for."""
 
     collection: str
     digest: str
