@@ -116,15 +116,19 @@ class Head:
         """Task -> probabilities [n, labels], in the card's order, of one batch."""
         said: dict[str, Floats] = dict(zip(self.card.tasks, run(self._session, self.card.reads, self.card.tasks, read), strict=True))
         if self.second is not None and len(rows := in_doubt(said, self.card.kinds, self.second.card.asked_below)):
-            try:
-                second = self.second.answers(read.only(rows))
-                self.trouble = "" if all(np.isfinite(chances).all() for chances in second.values()) else "it says what is no number"
-            except Exception as error:  # noqa: BLE001 onnxruntime raises classes of its own; whatever it is, the first one has spoken
-                self.trouble = f"{type(error).__name__}: {one_line(error)}"
-            if not self.trouble:
-                for task, chances in second.items():
-                    said[task][rows] = chances
+            second, self.trouble = self._second_says(read.only(rows))
+            for task, chances in second.items():
+                said[task][rows] = chances
         return said
+
+    def _second_says(self, read: Read) -> tuple[dict[str, Floats], str]:
+        """The second head's answers, or none and why: whatever it fails with, the first one has spoken."""
+        assert self.second is not None
+        try:
+            said = self.second.answers(read)
+        except Exception as error:  # noqa: BLE001 onnxruntime raises classes of its own
+            return {}, f"{type(error).__name__}: {one_line(error)}"
+        return (said, "") if all(np.isfinite(chances).all() for chances in said.values()) else ({}, "it says what is no number")
 
     def says(self, read: Read) -> Iterator[tuple[str, Sequence[str], Floats]]:
         """Task, its labels, and their probabilities [n, labels] of one batch."""
