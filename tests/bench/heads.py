@@ -6,8 +6,8 @@
 quality: each head is trained on a set's own train split and measured on its test split; where that is not in the data folder on its validation split, and
 where there is none on a fifth of the train split that was left out. Texts of the measured part that stand in the taught one too are left out. --start: also
 a tuned head that begins with the layers of the tuned head in that folder. --large: also the large encoder at that folder, trained as for a second head
-(services.trainer.runs.distil), from the weights of --large-start where they are given. --most bounds the taught texts. The vectors are kept in build/heads. speed: in turns in one process (as
-tests.bench.encoder), encoder and head together. Both write build/bench/heads-*.json.
+(services.trainer.runs.distil), from the weights of --large-start where they are given. --most bounds the taught texts. The vectors are kept in
+build/heads. speed: in turns in one process (as tests.bench.encoder), encoder and head together. Both write build/bench/heads-*.json.
 """
 
 import argparse
@@ -65,7 +65,8 @@ def quality(
     most: int = 0,
 ) -> dict[str, Any]:
     """Kind -> its figures on a set, and the seconds of its training, without those of the vectors, which are told apart. `begin`: the folder of a head, for
-    one that begins with its layers; `large`: a large encoder to train too; `most`: taught texts at most, drawn at random. Raises ConfigError where one does not fit."""
+    one that begins with its layers; `large`: a large encoder to train too; `most`: taught texts at most, drawn at random. Raises
+    ConfigError where one does not fit."""
     from services.trainer.runs.heads import start, training, vectors
     from services.trainer.runs.heads.examples import Example, targets
     from services.trainer.runs.heads.figures import figures

@@ -53,13 +53,15 @@ CALIBRATED = 160  # texts that the scales of the second head are measured on
 
 @dataclass(frozen=True)
 class Labelled:
-    """The labelled texts, and the places of those that are taught, of those that the temperatures are fitted on and of those that are measured."""
+    """The labelled texts, and the places of those that are taught, of those that the temperatures are fitted on and of those that are measured; `newest`: how
+    many of the texts are of the last file or folder."""
 
     examples: Sequence[Example]
     target: Targets
     taught: np.ndarray
     held: np.ndarray
     measured: np.ndarray
+    newest: int = 0
 
     @classmethod
     def of(cls, collection: str, data: Sequence[Path] = ()) -> "Labelled":
@@ -79,7 +81,7 @@ class Labelled:
         part = np.concatenate([dealt(target, places, PARTS, SEED + 1) for places in np.split(own, ends[:-1])])
         if HELD not in part or MEASURED not in part:
             raise ConfigError(f"there are too few texts: one in {PARTS} of a file or folder is kept back, and again one in {PARTS}")
-        return cls(examples, target, own[(part != HELD) & (part != MEASURED)], own[part == HELD], own[part == MEASURED])
+        return cls(examples, target, own[(part != HELD) & (part != MEASURED)], own[part == HELD], own[part == MEASURED], len(sources[-1]))
 
     @property
     def texts(self) -> list[str]:
@@ -91,10 +93,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def teach(labelled: Labelled, large: Path, work: Path, collection: str, start: Path | None, passes: int, twice: int, kept: float) -> None:
-    """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt. The `twice` last texts are shown twice a pass. `kept`: of
+def teach(labelled: Labelled, large: Path, work: Path, collection: str, start: Path | None, passes: int, twice: bool, kept: float) -> None:
+    """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt. `twice`: the newest texts are shown twice a pass. `kept`: of
     `start`'s weights, so much stays in (see teacher.Large.mix)."""
-    taught = np.concatenate([labelled.taught, labelled.taught[labelled.taught >= len(labelled.examples) - twice]])
+    newest = labelled.taught[labelled.taught >= len(labelled.examples) - labelled.newest]
+    taught = np.concatenate([labelled.taught, newest]) if twice else labelled.taught
     model = teacher.taught(large, labelled.texts, labelled.target, taught, SEED, say, start, passes)
     if start and kept:
         model.mix(torch.load(start, weights_only=True), kept)
@@ -108,15 +111,13 @@ def teach(labelled: Labelled, large: Path, work: Path, collection: str, start: P
 def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[str, str]], collection: str = "wellbeing") -> None:
     """Ask the trained teacher of the labelled texts and of `more` (source, text), but for those that it has been asked of before; texts.jsonl and said.npz.
     Raises ConfigError where there is no teacher."""
-    if not (work / "teacher.pt").exists():
-        raise ConfigError(f"there is no trained teacher in {work}: run `teach` first")
     rows = [{"source": "own", "text": text} for text in labelled.texts] + [{"source": source, "text": text} for source, text in more]
     known, before = asked_before(work, labelled.target)
     new = list(dict.fromkeys(row["text"] for row in rows if row["text"] not in known))
     say(f"{len(rows)} texts, {len(new)} of them not asked of before")
     made = [before] if before else []
     if new:
-        model = trained(work, large, labelled, collection)
+        model = load_teacher(work, large, labelled, collection)
         known |= {text: (len(before.vectors) if before else 0) + n for n, text in enumerate(new)}
         made.append(model.say(new))
     places = np.array([known[row["text"]] for row in rows])
@@ -178,7 +179,7 @@ def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out
     say("\n".join(training.summary(found)))
 
 
-def trained(work: Path, large: Path, labelled: Labelled, collection: str) -> teacher.Large:
+def load_teacher(work: Path, large: Path, labelled: Labelled, collection: str) -> teacher.Large:
     """The teacher that `teach` left. Raises ConfigError where there is none, or where it learned other tasks."""
     try:
         learned = json.loads((work / "teacher.json").read_text(encoding="utf-8"))
@@ -210,7 +211,7 @@ def add_second(
     of = {"collection": first.card.collection, "tasks": first.card.tasks}
     if of != taught_for(labelled, collection) or first.card.encoder != encoder.digest:
         raise ConfigError(f"the head in {out} is of other tasks or labels, or of another encoder: a second one must be of the same")
-    model = trained(work, large, labelled, collection)
+    model = load_teacher(work, large, labelled, collection)
     made = second.network(model, encoder.tokenizer().get_vocab())
     set_temperatures(made, target, labelled.held, model.all_logits([labelled.examples[n].text for n in labelled.held]))
     shown = [labelled.examples[n].text[:READ_CHARS] for n in labelled.taught[:: max(1, len(labelled.taught) // CALIBRATED)]]
@@ -275,8 +276,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         use(given.labels)
         labelled = Labelled.of(given.collection, given.data)
         if given.step == "teach":
-            newest = len(gathered([(given.data or OWN_TEXTS[given.collection])[-1]], label_set(given.collection))) if given.newest_twice else 0
-            teach(labelled, given.large, given.work, given.collection, given.start, given.passes, newest, given.keep)
+            teach(labelled, given.large, given.work, given.collection, given.start, given.passes, given.newest_twice, given.keep)
         elif given.step == "say":
             taught = [labelled.examples[n] for n in labelled.taught]
             others = changed.changed([one.text for one in taught], changed.neighbours(given.large), given.times)

@@ -21,6 +21,7 @@ from shared.errors import ConfigError
 from shared.heads import in_doubt
 
 READS = "ids"
+Chances = Mapping[str, NDArray[np.float64]]  # task -> probabilities [n, labels]
 _SPECIAL = {"[PAD]": "pad_token", "[CLS]": "cls_token", "[SEP]": "sep_token"}  # of the small encoder: what the large one has in their place
 
 
@@ -72,9 +73,6 @@ def network(large: Large, pieces: Mapping[str, int]) -> Network:
     made = Network(Body(large, pieces), large.width, READS, large.tasks)
     made.last.load_state_dict(large.last.state_dict())
     return made.eval()
-
-
-Chances = Mapping[str, NDArray[np.float64]]  # task -> probabilities [n, labels]
 
 
 def answers(head: Head, encoder: Encoder, texts: Sequence[str]) -> Chances:
