@@ -14,6 +14,8 @@ def session(graph: bytes | str, log_level: int = 4, files: Mapping[str, bytes] |
     options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
     options.enable_cpu_mem_arena = False
     options.log_severity_level = log_level
+    # where a processor has no dot product of bytes (AVX2 alone), sums of two products may overflow: there, slower ones that do not
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if isinstance(graph, bytes):  # a graph may name files of weights: with a table of them none is read from this machine, whatever it names
         table = dict(files or {}) or {"none": b"\0"}
         options.add_external_initializers_from_files_in_memory(list(table), list(table.values()), [len(data) for data in table.values()])

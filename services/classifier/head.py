@@ -162,6 +162,14 @@ class Head:
                 raise PermanentError(f"task {task!r}: the head says the same of every text")
 
 
+def card_in(folder: Path) -> HeadCard:
+    """What a head's folder says of it, without its graph. Raises PermanentError naming what is wrong."""
+    try:
+        return _card((folder / CARD).read_bytes())
+    except OSError as error:
+        raise PermanentError(f"no head in {folder.name}: {error.strerror}: {CARD}") from error
+
+
 def _card(text: bytes) -> HeadCard:
     try:
         data = json.loads(text)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.classifier.decide import Neural
-from services.classifier.head import Head
+from services.classifier.head import Head, card_in
 from shared.by_name import ByName, left_to_names
 from shared.clock import Clock
 from shared.encoder import Vectors
@@ -207,7 +207,7 @@ class LiveHead:
     def _base(self, collection: str) -> Head | None:
         """The head that ships; None for a label set that comes without one: there the encoder speaks by the labels' names again."""
         for folder in heads_in(self._shipped).values():
-            if Head.load(folder, alone=True).card.collection == collection:
+            if card_in(folder).collection == collection:
                 head = self._load(folder)
                 try:
                     self._check(head)

@@ -35,7 +35,7 @@ from shared.taxonomy import LabelSet, label_set, use
 
 OWN_TEXTS = {
     "news": [Path("deploy/sample/seed_labels.jsonl"), *sorted(Path("services/trainer/news").glob("*.jsonl"))],
-    "wellbeing": [Path("services/trainer/wellbeing"), Path("services/trainer/wellbeing/borders"), Path("services/trainer/wellbeing/borders_2")],
+    "wellbeing": [Path("services/trainer/wellbeing"), *(Path("services/trainer/wellbeing") / name for name in ("borders", "borders_2", "borders_3"))],
 }
 
 

@@ -32,6 +32,20 @@ STATEMENTS = {  # emotion and risk
 }
 PARAPHRASES = dict(zip(("marry", "unstoppable", "sick", "kill", "store"), STATEMENTS, strict=True))
 
+GROUPS = {  # of hard texts: what the section is called, and whose they are
+    "hard": ("Hard texts", ""),
+    "fresh": (
+        "Fresh hard texts",
+        "Written after the small head's training texts, by an author who knew neither them nor the other hard texts; later texts, of the second head alone, were "
+        "commissioned by kinds that the hard texts had shown to be weak. ",
+    ),
+    "blind": (
+        "Blind hard texts",
+        "By two authors who were told to open no file of this project, one before and one beside the last round of training texts; no figure of theirs led to any "
+        "text. ",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Message:
@@ -121,25 +135,9 @@ def statements(found: Sequence[Message], made: Sequence[Way]) -> Section:
     return Section("The five statements and their paraphrases", columns, rows, about)
 
 
-def fresh(found: Sequence[Message], made: Sequence[Way]) -> Section:
-    """The same of the texts that were written after all that the small head has learnt from."""
-    section = hard(found, made, "fresh")
-    about = (
-        "Written after the small head's training texts, by an author who knew neither them nor the other hard texts; later texts, of the second head alone, were "
-        f"commissioned by kinds that the hard texts had shown to be weak. {section.about}"
-    )
-    return Section("Fresh hard texts", section.columns, section.rows, about)
-
-
-def blind(found: Sequence[Message], made: Sequence[Way]) -> Section:
-    """The same of the texts that were written last, after all that both heads have learnt from."""
-    section = hard(found, made, "blind")
-    about = f"Written after all training texts, by an author who was told to open no file of this project; no figure of theirs led to any text. {section.about}"
-    return Section("Blind hard texts", section.columns, section.rows, about)
-
-
 def hard(found: Sequence[Message], made: Sequence[Way], group: str = "hard") -> Section:
-    """The hard texts: who is missed, and who is called in danger for nothing."""
+    """The hard texts of one of GROUPS: who is missed, and who is called in danger for nothing."""
+    title, whose = GROUPS[group]
     places = [n for n, one in enumerate(found) if one.group == group]
     risky = np.array([found[n].risky for n in places])
     rows: list[tuple[Cell, ...]] = []
@@ -152,13 +150,13 @@ def hard(found: Sequence[Message], made: Sequence[Way], group: str = "hard") -> 
         met = recall.value >= WANTED_RECALL and alarms.value <= WANTED_ALARMS
         rows.append((way.name, recall, alarms, *at, *right, "yes" if met else "NO"))
     about = (
-        f"{len(places)} texts, {int(risky.sum())} of them of danger: risk high, or an emotion of self-harm. Recall: the share of these that the verdict "
+        f"{whose}{len(places)} texts, {int(risky.sum())} of them of danger: risk high, or an emotion of self-harm. Recall: the share of these that the verdict "
         "calls danger. False alarms: the share of the others that it does. The two columns at fixed recall rank the texts by probability instead (1 where a "
         "rule decided); 100 % means that this recall is only reached by calling everything danger. The last columns are the share of right labels. Wanted: "
         f"recall {WANTED_RECALL:.0f} %, false alarms at most {WANTED_ALARMS:.0f} %."
     )
     columns = ("decided by", "recall of danger", "false alarms", *(f"false alarms at {wanted:.0%} recall" for wanted in RECALLS), *TASKS, "wanted")
-    return Section("Hard texts", columns, rows, about)
+    return Section(title, columns, rows, about)
 
 
 def by_kind(found: Sequence[Message], made: Sequence[Way]) -> Section:

@@ -90,8 +90,10 @@ class Bench:
         self.messages = messages.messages(min(1.0, 4 * self.args.size))
         verdicts = await asker.messages([one.text for one in self.messages]) if asker else None
         self.ways = messages.ways(self.messages, head, fusion, verdicts, self.say)
-        for section in (messages.statements, messages.hard, messages.fresh, messages.blind, messages.by_kind):
-            self.add(section(self.messages, self.ways))
+        self.add(messages.statements(self.messages, self.ways))
+        for group in messages.GROUPS:
+            self.add(messages.hard(self.messages, self.ways, group))
+        self.add(messages.by_kind(self.messages, self.ways))
         listed = messages.misses(self.messages, self.ways)
         MISSES.parent.mkdir(parents=True, exist_ok=True)
         MISSES.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in listed), encoding="utf-8")

@@ -91,8 +91,8 @@ def test_the_teacher_learns_the_labels_and_is_asked_once_about_a_text(tmp_path: 
     assert [emotion[n] for n in said.chances["emotion"][30:].argmax(1)] == [one.labels["emotion"] for one in given[30:]], "texts that it had not seen"
     assert np.allclose(said.chances["risk"].sum(1), 1, atol=1e-5) and said.vectors.shape == (40, 32)
 
-    labelled = distil.Labelled(given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
-    (tmp_path / "teacher.json").write_text(json.dumps(distil.taught_for(labelled, "wellbeing")))
+    labelled = distil.Labelled("wellbeing", given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
+    (tmp_path / "teacher.json").write_text(json.dumps(labelled.speaks_for))
     asked: list[list[str]] = []
     say = teacher.Large.say
     monkeypatch.setattr(teacher.Large, "say", lambda self, texts: (asked.append(list(texts)), say(self, texts))[1])
@@ -109,11 +109,11 @@ def test_the_teacher_learns_the_labels_and_is_asked_once_about_a_text(tmp_path: 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = examples()
     target = targets(given, WELLBEING)
-    labelled = distil.Labelled(given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
+    labelled = distil.Labelled("wellbeing", given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
     with pytest.raises(ConfigError, match="run `teach` first"):
         distil.say_all(labelled, tmp_path, tmp_path, [])
     with pytest.raises(ConfigError, match="run `say` first"):
-        distil.learn(labelled, tmp_path, "wellbeing", Encoder(ENCODER), tmp_path, None)
+        distil.learn(labelled, tmp_path, Encoder(ENCODER), tmp_path, None)
     said = said_by_rule(target, 40, np.random.default_rng(1))
     lines = "".join(json.dumps({"text": f"other {n}"}) + "\n" for n in range(40))
     (tmp_path / "texts.jsonl").write_text(lines)
@@ -121,7 +121,7 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     arrays: dict = {"vectors": said.vectors, "texts": digest_of(lines), "teacher": sha256(tmp_path / "teacher.pt")}
     np.savez(tmp_path / "said.npz", **arrays, **{f"of_{name}": one for name, one in said.chances.items()})
     with pytest.raises(ConfigError, match="of other labelled texts"):
-        distil.learn(labelled, tmp_path, "wellbeing", Encoder(ENCODER), tmp_path, None)
+        distil.learn(labelled, tmp_path, Encoder(ENCODER), tmp_path, None)
     for name, damage in (("teacher.pt", b"others"), ("texts.jsonl", b'{"text": "cut"}\n')):
         before = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(damage)

@@ -42,7 +42,7 @@ def mpnet(folder: Path) -> Path:
 def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     given = examples()
     target, encoder = targets(given, WELLBEING), Encoder(ENCODER)
-    labelled = distil.Labelled(given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
+    labelled = distil.Labelled("wellbeing", given, target, np.arange(30), np.arange(30, 35), np.arange(35, 40))
     work = tmp_path / "work"
     work.mkdir()
     folder, out = mpnet(tmp_path), tmp_path / "head"
@@ -69,6 +69,8 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
     with torch.no_grad():
         for last in model.last:
             last.weight *= 8  # answers that are far apart
+        for one in model.m.encoder.layer.parameters():
+            one += torch.randn_like(one) * 1e-5  # no two alike: the exporter would write equal ones once, and those of a real encoder differ
     torch.save(model.state_dict(), work / "teacher.pt")
     made = second.network(model, encoder.tokenizer().get_vocab())
     fed = {
@@ -85,21 +87,21 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
 
     out.mkdir()
     with pytest.raises(ConfigError, match="no head that a second one could stand beside"):
-        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
+        distil.add_second(labelled, folder, work, encoder, out, 0.9, None)
     first = Network(torch.nn.Identity(), DIMS, "pooled", target.tasks)
     export.write(out, first, {"collection": "wellbeing", "kind": "logistic", "encoder": "0" * 64})
     with pytest.raises(ConfigError, match="or of another encoder"):
-        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
+        distil.add_second(labelled, folder, work, encoder, out, 0.9, None)
     export.write(out, first, {"collection": "wellbeing", "kind": "logistic", "encoder": encoder.digest})
     with pytest.raises(ConfigError, match="run `teach` first"):
-        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
-    (work / "teacher.json").write_text(json.dumps(distil.taught_for(labelled, "mine")))
+        distil.add_second(labelled, folder, work, encoder, out, 0.9, None)
+    (work / "teacher.json").write_text(json.dumps({**labelled.speaks_for, "collection": "mine"}))
     with pytest.raises(ConfigError, match="learned other tasks"):
-        distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, None)
-    (work / "teacher.json").write_text(json.dumps(distil.taught_for(labelled, "wellbeing")))
+        distil.add_second(labelled, folder, work, encoder, out, 0.9, None)
+    (work / "teacher.json").write_text(json.dumps(labelled.speaks_for))
     monkeypatch.setattr(external, "MOST_BYTES", 100_000)
     monkeypatch.setattr(external, "LARGE", 100_000)
-    distil.add_second(labelled, folder, work, "wellbeing", encoder, out, 0.9, tmp_path / "kept.jsonl")
+    distil.add_second(labelled, folder, work, encoder, out, 0.9, tmp_path / "kept.jsonl")
     assert capsys.readouterr().out.count("asked below") == 8
     head = gate.Head(out / SECOND)
     assert head.card.reads == "ids" and head.card.asked_below == 0.9 and len(head.card.files) > 1
@@ -113,6 +115,21 @@ def test_the_second_head_says_what_the_teacher_says(tmp_path: Path, monkeypatch:
         [alone] = gate.ask(head, encoder, [texts[n]])
         assert one == {task: pytest.approx(row, abs=1e-6) for task, row in alone.items()}, "whatever is read beside it"
     assert np.ptp([row[0][0] for row in said]) > 0.2, "or it would tell nothing"
+
+    model.m.save_pretrained(folder)  # its embeddings, which no training would have moved
+    again = teacher.taught(folder, labelled.texts, target, np.arange(0), 1, lambda line: None, out / SECOND)
+    for one, other in zip(model.float().all_logits(texts), again.all_logits(texts), strict=True):
+        assert torch.allclose(one, other, atol=0.3) and not torch.equal(one, other), "it goes on from what is shipped, which was rounded"
+    monkeypatch.setattr(teacher, "FROZEN", 1)
+    for name, one in again.begun(out / SECOND).items():
+        assert torch.equal(one, again.state_dict()[name]) or not name.startswith(("m.embeddings", "m.encoder.layer.0.", "m.encoder.relative")), name
+    graph, files = (out / SECOND / "head.onnx").read_bytes(), {name: (out / SECOND / name).read_bytes() for name in head.card.files}
+    with pytest.raises(ConfigError, match="are not where the graph says"):
+        external.whole(graph, {name: data[:-1] for name, data in files.items()})
+    with pytest.raises(ConfigError, match="holds no second head to begin with"):
+        again.begun(tmp_path)
+    with pytest.raises(ConfigError, match="layers are not those of the encoder"):
+        again.begun(out)
     kept = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     assert [row["text"] for row in kept] == [one.text for one in given[30:]] and kept[0]["emotion"] == given[30].labels["emotion"]
 
@@ -138,6 +155,16 @@ def test_the_gain_of_asking_is_told_by_how_sure_the_first_must_be() -> None:
     said, asked = second.together(unsure, sure, {"emotion": "single", "risk": "ordinal"}, 0.8)
     assert asked.tolist() == [12, 13, 14, 15] and np.array_equal(said["emotion"], sure["emotion"])
     assert unsure["emotion"][12, 0] == 0.5, "what the first one said stays as it was"
+
+
+def test_of_the_older_texts_those_with_rare_labels_are_drawn_more_often() -> None:
+    given = [*examples(360), *(Example(f"I am afraid of number {n}", {"emotion": "fear", "risk": "high"}) for n in range(40))]
+    target = targets(given, WELLBEING)
+    places = np.arange(400)
+    some = distil.drawn(target, places, 100)
+    assert len(set(some)) == 100 and np.array_equal(some, distil.drawn(target, places, 100))
+    assert 13 <= np.count_nonzero(some >= 360) <= 28, "10 as they come; 19 by the square root of how often"
+    assert distil.drawn(target, places, 400) is places
 
 
 def test_texts_that_come_later_move_none_to_the_other_side(tmp_path: Path) -> None:

@@ -20,9 +20,7 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -32,60 +30,22 @@ import torch
 
 from services.trainer.heads import Head
 from services.trainer.runs.distil import changed, pool, second, student, teacher
+from services.trainer.runs.distil.labelled import PARTS, SEED, Labelled, drawn
 from services.trainer.runs.export_encoder import sha256
 from services.trainer.runs.gather import data_folder
 from services.trainer.runs.heads import export, training, vectors
-from services.trainer.runs.heads.examples import Example, Targets, dealt, targets
+from services.trainer.runs.heads.examples import Targets
 from services.trainer.runs.heads.figures import figures
 from services.trainer.runs.heads.fitting import set_temperatures
 from services.trainer.runs.heads.probes import known_answers
-from services.trainer.runs.train_head import OWN_TEXTS, gathered, rows_said
+from services.trainer.runs.train_head import rows_said
 from shared.encoder import Encoder
 from shared.errors import ConfigError, PermanentError
 from shared.events import digest_of
 from shared.heads import READ_CHARS, SECOND
-from shared.taxonomy import label_set, use
+from shared.taxonomy import use
 
-PARTS, HELD, MEASURED = 20, 0, 10
-SEED = training.SEED
 CALIBRATED = 160  # texts that the scales of the second head are measured on
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The labelled texts, and the places of those that are taught, of those that the temperatures are fitted on and of those that are measured; `newest`: how
-    many of the texts are of the last file or folder."""
-
-    examples: Sequence[Example]
-    target: Targets
-    taught: np.ndarray
-    held: np.ndarray
-    measured: np.ndarray
-    newest: int = 0
-
-    @classmethod
-    def of(cls, collection: str, data: Sequence[Path] = ()) -> "Labelled":
-        """Those of `data`, files or folders, or else those that come with Feedloop. Raises ConfigError where there are none."""
-        if not data and collection not in OWN_TEXTS:
-            raise ConfigError(f"no texts come with Feedloop for {collection!r}: give them with --data")
-        labels = label_set(collection)
-        if labels.collection != collection:
-            raise ConfigError(f"there is no label set for {collection!r}: give your own with --labels")
-        sources = [gathered([path], labels) for path in data or OWN_TEXTS[collection]]
-        examples = [one for some in sources for one in some]
-        target = targets(examples, labels)
-        own = np.arange(len(target))
-        if twice := [text for text, count in Counter(" ".join(one.text.lower().split()) for one in examples).items() if count > 1]:
-            raise ConfigError(f"this text stands there twice, and would be learnt and measured on: {twice[0][:80]!r}")
-        ends = np.cumsum([len(some) for some in sources])
-        part = np.concatenate([dealt(target, places, PARTS, SEED + 1) for places in np.split(own, ends[:-1])])
-        if HELD not in part or MEASURED not in part:
-            raise ConfigError(f"there are too few texts: one in {PARTS} of a file or folder is kept back, and again one in {PARTS}")
-        return cls(examples, target, own[(part != HELD) & (part != MEASURED)], own[part == HELD], own[part == MEASURED], len(sources[-1]))
-
-    @property
-    def texts(self) -> list[str]:
-        return [one.text for one in self.examples]
 
 
 def say(line: str) -> None:
@@ -93,22 +53,24 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def teach(labelled: Labelled, large: Path, work: Path, collection: str, start: Path | None, passes: int, twice: bool, kept: float) -> None:
+def teach(
+    labelled: Labelled, large: Path, work: Path, start: Path | None = None, passes: int = 0, twice: bool = False, kept: float = 0.0, older: int = 0
+) -> None:
     """Train the large encoder, from the weights in `start` where one was trained before: teacher.pt. `twice`: the newest texts are shown twice a pass. `kept`: of
-    `start`'s weights, so much stays in (see teacher.Large.mix)."""
-    newest = labelled.taught[labelled.taught >= len(labelled.examples) - labelled.newest]
-    taught = np.concatenate([labelled.taught, newest]) if twice else labelled.taught
+    `start`'s weights, so much stays in (see teacher.Large.mix). `older`: of the texts before the newest, so many at most (see drawn)."""
+    before, newest = labelled.older_and_newest()
+    taught = np.concatenate([drawn(labelled.target, before, older) if older else before, newest, newest if twice else newest[:0]])
     model = teacher.taught(large, labelled.texts, labelled.target, taught, SEED, say, start, passes)
     if start and kept:
-        model.mix(torch.load(start, weights_only=True), kept)
+        model.mix(model.begun(start), kept)
     torch.save(model.state_dict(), work / "teacher.pt")
-    (work / "teacher.json").write_text(json.dumps(taught_for(labelled, collection)) + "\n", encoding="utf-8")
+    (work / "teacher.json").write_text(json.dumps(labelled.speaks_for) + "\n", encoding="utf-8")
     told = model.say([labelled.examples[n].text for n in labelled.measured]).chances
     found = figures(labelled.target, labelled.measured, {name: one.astype(np.float64) for name, one in told.items()})
     say("\n".join(training.summary(found)))
 
 
-def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[str, str]], collection: str = "wellbeing") -> None:
+def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[str, str]]) -> None:
     """Ask the trained teacher of the labelled texts and of `more` (source, text), but for those that it has been asked of before; texts.jsonl and said.npz.
     Raises ConfigError where there is no teacher."""
     rows = [{"source": "own", "text": text} for text in labelled.texts] + [{"source": source, "text": text} for source, text in more]
@@ -117,7 +79,7 @@ def say_all(labelled: Labelled, large: Path, work: Path, more: Sequence[tuple[st
     say(f"{len(rows)} texts, {len(new)} of them not asked of before")
     made = [before] if before else []
     if new:
-        model = load_teacher(work, large, labelled, collection)
+        model = load_teacher(work, large, labelled)
         known |= {text: (len(before.vectors) if before else 0) + n for n, text in enumerate(new)}
         made.append(model.say(new))
     places = np.array([known[row["text"]] for row in rows])
@@ -154,7 +116,7 @@ def said_of(work: Path, target: Targets) -> tuple[list[str], teacher.Said]:
     return [json.loads(line)["text"] for line in lines.splitlines()], said
 
 
-def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out: Path, said_file: Path | None) -> None:
+def learn(labelled: Labelled, work: Path, encoder: Encoder, out: Path, said_file: Path | None) -> None:
     """Train the small head, measure it and write it. Raises ConfigError where what was said is of other labelled texts."""
     began, target = time.monotonic(), labelled.target
     texts, said = said_of(work, target)
@@ -165,7 +127,7 @@ def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out
     found = figures(target, labelled.measured, network.probabilities(store, labelled.measured))
     how = f"one text in {PARTS} held out, {len(target)} texts"
     card = {
-        "collection": collection, "kind": "tuned", "encoder": encoder.digest,
+        "collection": labelled.collection, "kind": "tuned", "encoder": encoder.digest,
         "texts": {"own": len(target), "others": len(texts) - len(target)}, "measured": how, "figures": found,
         "probes": known_answers(labelled.examples, target, network, store),
     }  # fmt: skip
@@ -179,28 +141,21 @@ def learn(labelled: Labelled, work: Path, collection: str, encoder: Encoder, out
     say("\n".join(training.summary(found)))
 
 
-def load_teacher(work: Path, large: Path, labelled: Labelled, collection: str) -> teacher.Large:
+def load_teacher(work: Path, large: Path, labelled: Labelled) -> teacher.Large:
     """The teacher that `teach` left. Raises ConfigError where there is none, or where it learned other tasks."""
     try:
         learned = json.loads((work / "teacher.json").read_text(encoding="utf-8"))
         weights = torch.load(work / "teacher.pt", weights_only=True)
     except (OSError, ValueError) as error:
         raise ConfigError(f"there is no trained teacher in {work}: run `teach` first ({error})") from error
-    if learned != taught_for(labelled, collection):
+    if learned != labelled.speaks_for:
         raise ConfigError(f"the teacher in {work} learned other tasks or labels: run `teach` again, or name another --work")
     model = teacher.Large(large, labelled.target.tasks)
     model.load_state_dict(weights)
     return model
 
 
-def taught_for(labelled: Labelled, collection: str) -> dict[str, Any]:
-    """What a teacher is of."""
-    return {"collection": collection, "tasks": {task.name: list(task.labels) for task in labelled.target.tasks}}
-
-
-def add_second(
-    labelled: Labelled, large: Path, work: Path, collection: str, encoder: Encoder, out: Path, asked_below: float, kept: Path | None
-) -> None:
+def add_second(labelled: Labelled, large: Path, work: Path, encoder: Encoder, out: Path, asked_below: float, kept: Path | None) -> None:
     """Write the trained teacher as the second head of the head in `out`, and tell of how many texts it is asked, and what that gains, by how sure the first
     one must be. Raises ConfigError where there is no teacher, or no first head of these tasks on this encoder."""
     began, target = time.monotonic(), labelled.target
@@ -209,13 +164,13 @@ def add_second(
     except PermanentError as error:
         raise ConfigError(f"{out} holds no head that a second one could stand beside: {error}") from error
     of = {"collection": first.card.collection, "tasks": first.card.tasks}
-    if of != taught_for(labelled, collection) or first.card.encoder != encoder.digest:
+    if of != labelled.speaks_for or first.card.encoder != encoder.digest:
         raise ConfigError(f"the head in {out} is of other tasks or labels, or of another encoder: a second one must be of the same")
-    model = load_teacher(work, large, labelled, collection)
+    model = load_teacher(work, large, labelled)
     made = second.network(model, encoder.tokenizer().get_vocab())
     set_temperatures(made, target, labelled.held, model.all_logits([labelled.examples[n].text for n in labelled.held]))
     shown = [labelled.examples[n].text[:READ_CHARS] for n in labelled.taught[:: max(1, len(labelled.taught) // CALIBRATED)]]
-    card: dict[str, Any] = {"collection": collection, "kind": "large", "encoder": encoder.digest, "asked_below": asked_below}
+    card: dict[str, Any] = {"collection": labelled.collection, "kind": "large", "encoder": encoder.digest, "asked_below": asked_below}
     card |= {"texts": {"own": len(target)}, "measured": f"with the first head; one text in {PARTS} held out, {len(target)} texts"}
     written = export.write(out / SECOND, made, card, [{"ids": read.ids, "mask": read.mask} for read in encoder.read(shown, 16)], by_token=True)
     say(f"{out / SECOND}: {time.monotonic() - began:.0f} s, int8 apart by {written['int8_apart']}")
@@ -238,7 +193,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--labels", type=Path, default=None, help="your own label sets: a folder, or a YAML file with `label_sets:`")
     parser.add_argument("--work", type=Path, default=Path("build/distil"))
     parser.add_argument("--large", type=Path, default=None, help="teach, say, second: the large encoder's folder")
-    parser.add_argument("--start", type=Path, default=None, help="teach: a teacher.pt to go on from, with texts that came since")
+    parser.add_argument(
+        "--start", type=Path, default=None, help="teach: a teacher.pt, or a second head's folder, to go on from with texts that came since"
+    )
     parser.add_argument(
         "--passes", type=int, default=0, help=f"teach: over all texts, {teacher.PASSES} if not given; of a few thousand texts five are better"
     )
@@ -249,6 +206,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--keep", type=float, default=0.0, help="teach: the share of the weights of --start that stays in those that are written, below 1"
+    )
+    parser.add_argument(
+        "--older", type=int, default=0, help="teach: of the texts before the newest, so many at most; all if not given. For a --start that knows them"
     )
     parser.add_argument("--apart", type=Path, default=None, help="say: a folder of JSON lines; nothing nearly like their texts is learnt from")
     parser.add_argument("--times", type=int, default=2, help="say: how often each of our texts is shown with other words")
@@ -276,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         use(given.labels)
         labelled = Labelled.of(given.collection, given.data)
         if given.step == "teach":
-            teach(labelled, given.large, given.work, given.collection, given.start, given.passes, given.newest_twice, given.keep)
+            teach(labelled, given.large, given.work, given.start, given.passes, given.newest_twice, given.keep, given.older)
         elif given.step == "say":
             taught = [labelled.examples[n] for n in labelled.taught]
             others = changed.changed([one.text for one in taught], changed.neighbours(given.large), given.times)
@@ -284,18 +244,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             if not files:
                 raise ConfigError(f"there are no *.jsonl in {given.apart}: --apart names the texts that are measured with")
             apart = [json.loads(line)["text"] for path in files for line in path.read_text(encoding="utf-8").splitlines()]
-            say_all(
-                labelled,
-                given.large,
-                given.work,
-                pool.gathered(labelled.examples, taught, data_folder(given.data_folder), others, apart),
-                given.collection,
-            )
+            more = pool.gathered(labelled.examples, taught, data_folder(given.data_folder), others, apart)
+            say_all(labelled, given.large, given.work, more)
         elif given.step == "second":
             small = Encoder(given.encoder, given.threads)
-            add_second(labelled, given.large, given.work, given.collection, small, given.out, given.asked_below, given.kept_back)
+            add_second(labelled, given.large, given.work, small, given.out, given.asked_below, given.kept_back)
         else:
-            learn(labelled, given.work, given.collection, Encoder(given.encoder, given.threads), given.out, given.said)
+            learn(labelled, given.work, Encoder(given.encoder, given.threads), given.out, given.said)
     except (ConfigError, PermanentError, OSError, ValueError) as error:
         sys.exit(f"distil {given.step}: {error}")
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from services.trainer.runs.distil.shipped import weights_in
 from services.trainer.runs.heads.examples import Targets, Task
 from services.trainer.runs.heads.fitting import batches, up_and_down
 from services.trainer.runs.heads.network import chances, label_weights, losses
@@ -54,6 +55,10 @@ class Large(nn.Module):
             raise ConfigError("the weights to begin with are of another encoder than the one that is to be trained")
         same = weights.keys() == own.keys() and all(weights[name].shape == one.shape for name, one in own.items())
         self.load_state_dict(weights if same else {name: weights[name] if name.startswith("m.") else one for name, one in own.items()})
+
+    def begun(self, start: Path) -> Mapping[str, torch.Tensor]:
+        """The weights to begin with: a teacher.pt, or out of the folder of a second head that was made of one. Raises ConfigError where there are none."""
+        return weights_in(start, self.state_dict(), self.m.encoder, FROZEN) if start.is_dir() else torch.load(start, weights_only=True)
 
     def mix(self, weights: Mapping[str, torch.Tensor], share: float) -> None:
         """Move the weights by `share` of the way towards others of the same shapes: those that the training began with, say, so that what it knew before is
@@ -125,13 +130,13 @@ def taught(
     start: Path | None = None,
     passes: int = 0,
 ) -> Large:
-    """The encoder at `folder`, trained on the texts at `places`; `start`: weights of one that was trained before, to go on from. Where that was for other
-    tasks, its encoder alone. `passes`: over the texts; 0: PASSES."""
+    """The encoder at `folder`, trained on the texts at `places`; `start`: weights of one that was trained before, to go on from (Large.begun). Where that was
+    for other tasks, its encoder alone. `passes`: over the texts; 0: PASSES."""
     torch.manual_seed(seed)
     dice = np.random.default_rng(seed)
     model = Large(folder, target.tasks)
     if start:
-        model.begin_with(torch.load(start, weights_only=True))
+        model.begin_with(model.begun(start))
     for part in (model.m.embeddings, *model.m.encoder.layer[:FROZEN]):
         part.requires_grad_(False)
     rows = model.ids(texts)

@@ -18,6 +18,7 @@ from services.trainer.runs.heads import external
 from services.trainer.runs.heads.network import Network
 from shared.encoder import DIMS
 from shared.errors import ConfigError
+from shared.onnx import session
 
 OPSET = 17
 FORMAT = 2  # of head.json; services.classifier.head reads it
@@ -65,19 +66,17 @@ def _put(path: Path, data: bytes) -> None:
 
 def in_int8(graph: bytes, network: Network, sample: Sequence[static_int8.Feed], by_token: bool = False) -> tuple[bytes, float]:
     """The graph in int8, and how far its probabilities are from the network's on the sample, on average."""
-    import onnxruntime
-
     with tempfile.TemporaryDirectory() as folder:
         full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         full.write_bytes(graph)
         static_int8.quantise(full, small, sample, by_token)
         made = small.read_bytes()
-    session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    asked = session(made)
     apart = []
     for feed in sample:
         with torch.inference_mode():
-            wanted = network(*(torch.from_numpy(feed[one.name]) for one in session.get_inputs()))
-        apart += [float(np.abs(a - b.numpy()).mean()) for a, b in zip(session.run(None, dict(feed)), wanted, strict=True)]
+            wanted = network(*(torch.from_numpy(feed[one.name]) for one in asked.get_inputs()))
+        apart += [float(np.abs(a - b.numpy()).mean()) for a, b in zip(asked.run(None, dict(feed)), wanted, strict=True)]
     return made, round(float(np.mean(apart)), 4)
 
 
@@ -109,11 +108,9 @@ def to_onnx(network: Network) -> bytes:
 
 def compare(graph: bytes, network: Network) -> None:
     """Raises ConfigError where the graph and the network differ on made-up vectors of another shape than those of the export."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    asked = session(graph)
     inputs = _example(network.reads, texts=4, length=9)
-    found = session.run(None, {one.name: value.numpy() for one, value in zip(session.get_inputs(), inputs, strict=True)})
+    found = asked.run(None, {one.name: value.numpy() for one, value in zip(asked.get_inputs(), inputs, strict=True)})
     with torch.inference_mode():
         wanted = network(*inputs)
     far = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, wanted, strict=True))

@@ -1,14 +1,15 @@
 """The weights of a large graph in files beside it, as ONNX's external data, of a size that a repository takes."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx.external_data_helper import set_external_data
+from onnx.external_data_helper import ExternalDataInfo, set_external_data
 
 from shared import heads
+from shared.errors import ConfigError
 
 MOST_BYTES = 30 << 20  # of a file of weights
 LARGE = heads.MOST_BYTES  # bytes of a graph: up to here it holds its weights itself
@@ -41,6 +42,21 @@ def external(graph: bytes, out: Path) -> tuple[bytes, dict[str, str]]:
         part.replace(out / name)
         named[name] = digest
     return bytes(model.SerializeToString()), named
+
+
+def whole(graph: bytes, files: Mapping[str, bytes]) -> Any:
+    """The graph with the constants that `external` took out of it. `files`: what they are in, by name; no other is read, whatever the graph names. Raises
+    ConfigError where one is not among them or ends too early, and what onnx raises of bytes that are no graph."""
+    model = onnx.load_model_from_string(graph)
+    for one in model.graph.initializer:
+        if one.data_location == onnx.TensorProto.EXTERNAL:
+            where = ExternalDataInfo(one)
+            begin, length = int(where.offset or 0), int(where.length or 0)
+            if len(data := files.get(where.location, b"")[begin : begin + length]) != length or not length:
+                raise ConfigError(f"the weights {one.name} are not where the graph says: in {where.location}")
+            one.raw_data, one.data_location = data, onnx.TensorProto.DEFAULT
+            del one.external_data[:]
+    return model
 
 
 def clear(out: Path, files: Collection[str]) -> None:
