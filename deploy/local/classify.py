@@ -16,6 +16,7 @@ from deploy.local.texts import Given
 AT_ONCE, EXPLAINED_AT_ONCE, ASKED_AT_ONCE = 64, 8, 2  # texts in a request: all, with the words that mattered, by the language model (which is slow)
 MOST_CHARS = 400_000  # in a request: what comes back within the client's patience
 SHOWN_CHARS = 160
+SETTLED = ("rule", "correction", "default")  # who has no probability, as on the page (services/feedback/static/words.js)
 
 
 async def classify(texts: Iterable[Given], collection: str, profile: str, *, as_json: bool, explain: bool, llm: bool = False) -> None:
@@ -68,7 +69,11 @@ def show(given: Given, verdict: Mapping[str, Any], llm: bool = False) -> None:
         label = ", ".join(decision.get("labels") or [decision["label"] or "none of them"])
         unsure = "  [yellow]unsure[/]" if decision.get("unsure") else ""
         style = "bold red" if task in grave else "cyan"
-        out.print(f"  {escape(task):<12} [{style}]{escape(label)}[/] {decision['probability']:.0%}  [dim]by {escape(decision['by'])}[/]{unsure}")
+        by = decision["by"]
+        chance = (
+            "" if by in SETTLED else f" {decision['probability']:.0%}"
+        )  # what was laid down or is the default has none: "100%" is nobody's measurement
+        out.print(f"  {escape(task):<12} [{style}]{escape(label)}[/]{chance}  [dim]by {escape(by)}[/]{unsure}")
         for reason in decision["reasons"]:
             out.print(Text(f"               {reason}", style="dim"))
         if words := decision.get("mattered"):

@@ -28,6 +28,7 @@ from shared.taxonomy import LabelSet
 
 MOST_ITEMS = 256
 MOST_EXPLAINED = 16  # each is encoded up to 31 times
+SWITCH = {"1": True, "true": True, "0": False, "false": False, "": False}
 NOT_READY = "still reading the corrections, published rules and heads of before the start: try again in a moment"
 
 
@@ -45,6 +46,8 @@ class ClassifyRequest(BaseModel):
     def _one_or_many(self) -> "ClassifyRequest":
         if (self.text is None) == (self.items is None):
             raise ValueError("send either `text` or `items`")
+        if self.items is not None and self.title:
+            raise ValueError("`title` goes with `text`; of `items` each has its own")
         return self
 
 
@@ -139,7 +142,7 @@ class Api:
         if not self.ready.is_set():  # at once, and not after a wait: /ready says when to come back
             raise TransientError(NOT_READY)
         asked = await body(request, ClassifyRequest)
-        wanted = {name for name in ("explain", "llm") if request.query_params.get(name, "") not in ("", "0", "false")}
+        wanted = {name for name in ("explain", "llm") if _is_on(request, name)}
         items = asked.items or [Asked(text=asked.text or "", title=asked.title)]
         for name, most in (("explain", MOST_EXPLAINED), ("llm", MOST_ASKED)):
             if name in wanted and len(items) > most:
@@ -224,12 +227,21 @@ class Api:
         return Json(described())
 
 
+def _is_on(request: Request, name: str) -> bool:
+    """A switch of the query. Raises HTTPException for a word that is none: a slow answer, or one without what was asked for, would tell nobody."""
+    said = request.query_params.get(name, "0").lower()
+    if said not in SWITCH:
+        raise HTTPException(422, f"{name}: {said!r} is neither of 1 and true nor of 0 and false")
+    return SWITCH[said]
+
+
 def described() -> dict[str, Any]:
     """The OpenAPI document: paths, and the schemas of the models that the routes take and give."""
     read = refusals({422: "what was sent is not understood", 503: "something is away, or the past is still being read: try again"})
     wrong = read | refusals({413: f"the body is longer than {LARGE // 1_000_000} MB"})
-    explain = {"name": "explain", "in": "query", "schema": {"type": "string"}, "description": "1: the words that mattered to the head"}
-    llm = {"name": "llm", "in": "query", "schema": {"type": "string"}, "description": "1: the language model is asked too"}
+    switch = {"type": "string", "enum": sorted(SWITCH), "default": "0"}
+    explain = {"name": "explain", "in": "query", "schema": switch, "description": "whether to tell the words that mattered to the head"}
+    llm = {"name": "llm", "in": "query", "schema": switch, "description": "whether the language model is asked too"}
     paths = {
         "/api/classify": {
             "post": {

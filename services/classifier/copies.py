@@ -39,12 +39,14 @@ class Copies:
             self._forget(next(iter(self._kept)))
 
     def of(self, given: Given) -> list[DocumentIngested]:
-        """The kept documents that fall under this correction, whether it stands or was taken back; the one that it was given on too."""
+        """The kept documents that fall under this correction, whether it stands or was taken back; the one that it was given on too, also where it was edited
+        since and no longer does: the verdict on what it is now must replace the one that follows the correction."""
+        own = given.feedback.document_id
         ids = self._by_story.get(given.story, set()) | self._by_text.get(given.exact, set())
-        ids = ids | ({given.feedback.document_id} & self._kept.keys())
+        ids = ids | ({own} & self._kept.keys())
         ids = ids.union(*(self._by_word.get(word, ()) for word in probes(given.words)))
         found = (self._kept[id][0] for id in sorted(ids))
-        return [document for document in found if self.overlay.concerns(given, document)]
+        return [document for document in found if document.id == own or self.overlay.concerns(given, document)]
 
     def _keys(self, document: DocumentIngested) -> Keys:
         """Where it is found again."""

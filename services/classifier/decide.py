@@ -12,6 +12,7 @@ from services.classifier.fusion import Correction, decide
 from services.classifier.overlay import Bare, Overlay
 from services.classifier.rulebook import RuleBook
 from services.classifier.rules import Hit
+from services.classifier.several import NOT_FOR
 from shared.events import Decision, DocumentClassified, DocumentEnriched, DocumentIngested, LabelScore, ModelStamp, Stage
 from shared.pooling import FusionFile
 from shared.taxonomy import LabelSet, Task
@@ -71,24 +72,29 @@ class Decider:
         return Ruled(rules.hits(document.title, text, self.labels(document.collection), document.received_at), rules.digest)
 
     def document(
-        self, document: DocumentIngested, neural: Neural, feedback_at: datetime | None = None, ruled: Ruled | None = None
+        self, document: DocumentIngested, neural: Neural, feedback_at: datetime | None = None, ruled: Ruled | None = None, unread: str = ""
     ) -> DocumentClassified:
         """The verdict on an ingested, enriched or already classified document. `feedback_at` is the time of the feedback that asks for it, if one
         does; the verdict carries that or the newest that the overlay knows for the document. A task on which nobody speaks is left out. `ruled`: what
-        the rules say of the whole text; if not given, they are asked about the text that the document carries."""
+        the rules say of the whole text; if not given, they are asked about the text that the document carries. `unread`: why that was not all of it; what
+        could be graver is unsure then."""
         verdict, as_of, stage = _reading(document)
         corrections = self.overlay.corrections(document)
         ruled = ruled or self.ruled(document, document.text)
         fusion = self.fusions.of(self.labels(document.collection).collection)
         said = _Voices(neural, verdict, document.model if isinstance(document, DocumentEnriched | DocumentClassified) else None)
         decision = self._decide(ruled.hits, fusion, document.collection, said, corrections)
+        followed = any(name in decision and _is_followed(decision[name], correction) for name, correction in corrections.items())
+        if unread:
+            tasks = self.labels(document.collection).tasks
+            decision = {name: _unsure(tasks[name], one, unread) for name, one in decision.items()}
         times = [time for time in (feedback_at, self.overlay.newest(document)) if time]
         fields = {name: getattr(document, name) for name in DocumentClassified.model_fields if hasattr(document, name)}
         return DocumentClassified(
             **fields
             | {
                 "decision": decision,
-                "stage": "corrected" if corrections else stage,
+                "stage": "corrected" if followed else stage,
                 "as_of": as_of,
                 "feedback_at": max(times, default=None),
                 "rules_digest": ruled.digest,
@@ -129,6 +135,21 @@ class Decider:
             if correction and task.safety_labels and not correction.of_this:
                 decided[name] = _graver(task, decided[name], one(name, task, None), correction)
         return {name: decision for name, decision in decided.items() if decision}
+
+
+def _is_followed(decision: Decision, correction: Correction) -> bool:
+    """Whether the correction has a part in the decision: as it decides, as a safety rule says the same, or of several labels for those that none sets."""
+    said = correction.reason()
+    return decision.by == "correction" or any(reason == said or reason.startswith(f"{said}{NOT_FOR}") for reason in decision.reasons)
+
+
+def _unsure(task: Task, decision: Decision, why: str) -> Decision:
+    """The decision on a task of safety as one that a person is to look at, for the graver labels are possible too; unless it says the gravest there is."""
+    graver = task.safety_labels[max(map(task.severity, decision.labels or [decision.label]), default=0) :]
+    if not graver:
+        return decision
+    possible = list(dict.fromkeys([*decision.possible, *graver]))
+    return decision.model_copy(update={"unsure": True, "possible": possible, "reasons": [*decision.reasons, why]})
 
 
 def _graver(task: Task, corrected: Decision | None, without: Decision | None, correction: Correction) -> Decision | None:

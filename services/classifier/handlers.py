@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from services.classifier.copies import Copies
@@ -11,6 +12,7 @@ from shared import metrics
 from shared.bus import Bus
 from shared.errors import PermanentError, TransientError, one_line
 from shared.events import DocumentClassified, DocumentEnriched, DocumentIngested, FeedbackGiven, ModelPublished
+from shared.guard import PERMANENT, TRANSIENT
 from shared.heads import is_head
 from shared.logs import logger
 from shared.objects import ObjectStore
@@ -19,6 +21,8 @@ log = logger(__name__)
 LOOK_EVERY_S = 2.0  # how often the rule files are looked at
 HEAD_WAIT_S = 30.0  # how long verdicts wait, after a start, for the head that was live: an object store may hang
 TEXT_WAIT_S = 30.0  # how long one try waits for the whole of a long text, for the same reason
+READERS = 4  # threads that read long texts: where the store hangs these wait, and no thread that a verdict needs
+BEGINNING_ONLY = "only the beginning of the text could be read: what stands further on was not judged"
 MOST_CHARS = 2_000_000  # of a text that the rules read: they take some 4 s for a million, and a record must be done before Kafka gives it to another
 
 
@@ -33,6 +37,7 @@ class Handlers:
         self._wanted: dict[str, ModelPublished] = {}  # by role: what is yet to be brought about
         self._changed = asyncio.Event()
         self._heard: asyncio.Queue[FeedbackGiven] = asyncio.Queue()
+        self._readers = ThreadPoolExecutor(READERS, "text")
 
     async def on_document_ingested(self, document: DocumentIngested) -> list[DocumentClassified]:
         """The provisional verdict, by rules and head."""
@@ -71,9 +76,10 @@ class Handlers:
             event = await self._heard.get()
             given = self.decider.overlay.given(event)
             for document in self.copies.of(given) if given else ():
-                # the document that was judged comes along with the feedback, and its verdict is given there
-                if event.document is None or document.id != event.document_id:
-                    await self.bus.publish(await self._decide_at_last(document))
+                # the document that was judged comes along with the feedback, and its verdict is given there: unless more is known of it here
+                judged = event.document if document.id == event.document_id else None
+                if judged is None or _knows_more(document, judged):
+                    await self._judge_again(document)
 
     def on_model_published(self, event: ModelPublished) -> None:
         """Note which head is wanted; `keep_head` brings it about."""
@@ -107,40 +113,52 @@ class Handlers:
             await asyncio.to_thread(self.decider.rulebook.refresh)
             await asyncio.to_thread(self.decider.fusions.refresh)
 
-    async def _decide_at_last(self, document: DocumentIngested) -> DocumentClassified:
-        """The verdict, however long the object store is away: no record of the bus waits here to be tried again."""
+    async def _judge_again(self, document: DocumentIngested) -> None:
+        """Judge and publish, however long object store or Kafka are away: no record of the bus waits here to be tried again. What can't be published at all is
+        named in the log."""
         while True:
             try:
-                return await self._decide(document)
-            except TransientError as error:
-                log.warning("copy.waiting", id=document.id, reason=str(error))
+                return await self.bus.publish(await self._decide(document))
+            except PERMANENT as error:
+                return log.error("copy.refused", id=document.id, reason=one_line(error))
+            except TRANSIENT as error:
+                log.warning("copy.waiting", id=document.id, reason=one_line(error))
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _decide(self, document: DocumentIngested, feedback_at: datetime | None = None) -> DocumentClassified:
         await self.ready.wait()
-        text = await self._whole(document)
+        text, unread = await self._whole(document)
         began = time.monotonic()
         [neural] = await asyncio.to_thread(self.head.score, [(document.title, document.text)], document.collection)
         ruled = await asyncio.to_thread(self.decider.ruled, document, text)
-        classified = self.decider.document(document, neural, feedback_at, ruled)
+        classified = self.decider.document(document, neural, feedback_at, ruled, unread)
         metrics.DECIDE_SECONDS.observe(time.monotonic() - began)
         for task, decision in classified.decision.items():
             metrics.DECISIONS.labels(task, decision.label, decision.by, classified.stage).inc()
         log.info("document.classified", id=document.id, stage=classified.stage, labels={t: d.label for t, d in classified.decision.items()})
         return classified
 
-    async def _whole(self, document: DocumentIngested) -> str:
-        """The text for the rules: of a long one the whole, of which the document carries only the beginning; that where the store has lost the whole.
+    async def _whole(self, document: DocumentIngested) -> tuple[str, str]:
+        """The text for the rules: of a long one the whole, of which the document carries only the beginning; that where the store has lost the whole. And why
+        that is not all of it, empty where it is.
 
         Raises TransientError where the store is away: a verdict on the beginning alone may miss what a block rule looks for."""
         if document.text_ref is None:
-            return document.text
+            return document.text, ""
         try:
             async with asyncio.timeout(TEXT_WAIT_S):
-                whole = await asyncio.to_thread(self.store.get, document.text_ref)
+                whole = await asyncio.get_running_loop().run_in_executor(self._readers, self.store.get, document.text_ref)
         except (PermanentError, ValueError) as error:  # ValueError: a name that no object can have
             log.warning("document.beginning_only", id=document.id, characters=len(document.text), reason=one_line(error))
-            return document.text
+            return document.text, BEGINNING_ONLY
         except Exception as error:  # an object store's client raises classes of its own
             raise TransientError(f"the whole text of document {document.id} can't be read now: {one_line(error)}") from error
-        return whole.decode("utf-8", "replace")[:MOST_CHARS]
+        text = whole.decode("utf-8", "replace")
+        return text[:MOST_CHARS], BEGINNING_ONLY if len(text) > MOST_CHARS else ""
+
+
+def _knows_more(kept: DocumentIngested, judged: DocumentClassified) -> bool:
+    """Whether the document is kept here in a newer version than the one that feedback was given on, or with the language model's reading, which that lacks."""
+    if kept.version != judged.version:
+        return kept.received_at > judged.received_at
+    return isinstance(kept, DocumentEnriched) and judged.model is None

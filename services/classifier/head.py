@@ -22,9 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shared.encoder import DIMS, Read, Vectors
 from shared.errors import PermanentError, one_line
 from shared.heads import CARD, GRAPH, MOST_BYTES, SECOND, Scores, in_doubt, run, scores_of, second_of, weights_of
+from shared.logs import logger
 from shared.onnx import session
 from shared.taxonomy import LabelSet
 
+log = logger(__name__)
 Floats = NDArray[np.float32]
 
 
@@ -116,7 +118,10 @@ class Head:
         """Task -> probabilities [n, labels], in the card's order, of one batch."""
         said: dict[str, Floats] = dict(zip(self.card.tasks, run(self._session, self.card.reads, self.card.tasks, read), strict=True))
         if self.second is not None and len(rows := in_doubt(said, self.card.kinds, self.second.card.asked_below)):
-            second, self.trouble = self._second_says(read.only(rows))
+            second, trouble = self._second_says(read.only(rows))
+            if trouble and trouble != self.trouble:
+                log.error("head.second_failing", collection=self.card.collection, reason=trouble, effect="the first one speaks alone")
+            self.trouble = trouble
             for task, chances in second.items():
                 said[task][rows] = chances
         return said

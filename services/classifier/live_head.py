@@ -5,6 +5,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from shared.registry import Registry, name_of
 from shared.taxonomy import label_set
 
 log = logger(__name__)
+FETCH_WAIT_S = 120.0  # how long one try waits for a published head: an object store may hang
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class LiveHead:
     def __init__(self, encoder: Vectors, shipped: Path, registry: Registry, replica: str, clock: Clock, second: bool = True) -> None:
         self.encoder, self.registry, self.replica, self.clock = encoder, registry, replica, clock
         self._shipped, self._second = shipped, second
+        self._fetching = ThreadPoolExecutor(1, "head")
         self.heads: dict[str, Head] = {}  # by collection; replaced as a whole, for other threads read it
         self._problems: dict[str, str] = {}
         self._failing: dict[str, str] = {}  # collection -> what went wrong when its head was last asked; gone once it answers again
@@ -140,7 +143,9 @@ class LiveHead:
         """Swap to the published head, or keep the old one and say why. Raises TransientError where the store is away: try again later."""
         began, agreed, collection = time.monotonic(), 0, collection_of(wanted.role)
         try:
-            head = await asyncio.to_thread(self._fetch, wanted, collection)
+            async with asyncio.timeout(FETCH_WAIT_S):  # on a thread of its own: a store may hang, and going back to what ships must not wait for it
+                fetching = None if wanted.digest == BASE_DIGEST else self._fetching
+                head = await asyncio.get_running_loop().run_in_executor(fetching, self._fetch, wanted, collection)
             agreed = await asyncio.to_thread(self._probe, head, wanted.probes)
         except OSError as error:
             raise TransientError(f"head {wanted.digest[:12]} can't be fetched now: {error}") from error

@@ -8,6 +8,7 @@ itself above one of a copy; then the newest stands. What a correction of another
 
 import math
 import re
+import threading
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from services.classifier.fusion import Correction
 from shared.events import DocumentIngested, FeedbackGiven, digest_of
 
 SAME = 0.8
+Key = tuple[str, str]  # of a feedback: document id and id
 DENIED = 3  # words after a negation that tell what it denies
 _TOKEN = re.compile(r"\w+")
 _NEGATIONS = frozenset(
@@ -80,79 +82,89 @@ class Given:
 
 class Overlay:
     """The view. `remember` feedback, then ask for the `corrections` of a document, for the time of the `newest` feedback it falls under, and whether
-    one correction `concerns` it."""
+    one correction `concerns` it. Safe to share between threads: texts are judged in some while feedback comes in."""
 
     def __init__(self) -> None:
-        self._given: dict[str, Given] = {}  # corrections by feedback id
-        self._retracted: dict[str, datetime] = {}  # id of the feedback taken back -> newest time of that
+        self._lock = threading.RLock()
+        self._given: dict[Key, Given] = {}
+        self._retracted: dict[Key, datetime] = {}  # the feedback taken back -> newest time of that
         self._retracted_on: dict[str, datetime] = {}  # document id -> newest retraction on it
-        self._by_document: defaultdict[str, set[str]] = defaultdict(set)
-        self._by_story: defaultdict[str, set[str]] = defaultdict(set)
-        self._by_word: defaultdict[str, set[str]] = defaultdict(set)
-        self._by_text: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_document: defaultdict[str, set[Key]] = defaultdict(set)
+        self._by_story: defaultdict[str, set[Key]] = defaultdict(set)
+        self._by_word: defaultdict[str, set[Key]] = defaultdict(set)
+        self._by_text: defaultdict[str, set[Key]] = defaultdict(set)
 
     def __len__(self) -> int:
         return len(self._given)
 
     def remember(self, event: FeedbackGiven) -> None:
         """Take in one feedback. Only corrections and retractions matter here; the same one again changes nothing."""
-        if event.kind == "retraction":
-            for view, key in ((self._retracted, event.retracts), (self._retracted_on, event.document_id)):
-                view[key] = max(event.given_at, view.get(key, event.given_at))
-        elif event.kind == "correction":
-            before = self._given.get(event.id)
-            if before and _order(before.feedback) >= _order(event):
-                return
-            if before:
-                self._forget(event.id, before)
-            judged = event.document
-            title, text = (judged.title, judged.text) if judged else (event.title, event.text)
-            # the label and who gave it are all that is needed of it later: the judged output is not held in memory
-            given = Given(
-                event.model_copy(update={"document": None, "text": "", "title": ""}),
-                event.story or (judged.story if judged else ""),
-                judged.version if judged else "",
-                exact(title, text) if title or text else "",
-                tokens(title, text),
-                denials(title, text),
-            )
-            self._given[event.id] = given
-            for index, key in self._places(event.id, given):
-                index[key].add(event.id)
+        with self._lock:
+            if event.kind == "retraction":
+                taken_back = event.document_id, event.retracts
+                self._retracted[taken_back] = max(event.given_at, self._retracted.get(taken_back, event.given_at))
+                self._retracted_on[event.document_id] = max(event.given_at, self._retracted_on.get(event.document_id, event.given_at))
+            elif event.kind == "correction":
+                self._take(event)
+
+    def _take(self, event: FeedbackGiven) -> None:
+        key = _key(event)
+        before = self._given.get(key)
+        if before and _order(before.feedback) >= _order(event):
+            return
+        if before:
+            self._forget(key, before)
+        judged = event.document
+        title, text = (judged.title, judged.text) if judged else (event.title, event.text)
+        # the label and who gave it are all that is needed of it later: the judged output is not held in memory
+        given = Given(
+            event.model_copy(update={"document": None, "text": "", "title": ""}),
+            event.story or (judged.story if judged else ""),
+            judged.version if judged else "",
+            exact(title, text) if title or text else "",
+            tokens(title, text),
+            denials(title, text),
+        )
+        self._given[key] = given
+        for index, place in self._places(given):
+            index[place].add(key)
 
     def given(self, event: FeedbackGiven) -> Given | None:
         """The correction that this feedback gives, or takes back; None where there is none, or it is not known yet."""
-        return self._given.get(event.retracts if event.kind == "retraction" else event.id)
+        with self._lock:
+            return self._given.get((event.document_id, event.retracts) if event.kind == "retraction" else _key(event))
 
     def concerns(self, given: Given, document: DocumentIngested) -> bool:
         """Whether the document falls under this correction, be it taken back or not."""
-        return any(one is given for one in self._about(document, exact(document.title, document.text)))
+        with self._lock:
+            return any(one is given for one in self._about(document, exact(document.title, document.text)))
 
     def corrections(self, document: DocumentIngested | Bare) -> dict[str, Correction]:
         """Task -> the correction that stands for this document or text."""
         text = exact(document.title, document.text)
-        found = [(self._is_of(given, document, text), given) for given in self._about(document, text) if not self._is_retracted(given.feedback)]
+        with self._lock:
+            found = [(self._is_of(given, document, text), given) for given in self._about(document, text) if not self._is_retracted(given.feedback)]
         standing = sorted(found, key=lambda pair: (pair[0], *self._rank(pair[1], document)))
         return {g.feedback.task: Correction(g.feedback.correct, g.feedback.why, g.feedback.by, of_this) for of_this, g in standing}
 
     def newest(self, document: DocumentIngested) -> datetime | None:
         """Time of the newest correction or retraction that the document falls under, None where there is none. Feedback on an earlier version counts: the
         verdict on this one must replace the verdict that followed it."""
-        times = [self._retracted_on[document.id]] if document.id in self._retracted_on else []
-        earlier = [self._given[feedback] for feedback in self._by_document.get(document.id, ())]
-        for given in [*earlier, *self._about(document, exact(document.title, document.text))]:
-            if given.feedback.collection != document.collection:
-                continue
-            times.append(given.feedback.given_at)
-            if given.feedback.id in self._retracted:
-                times.append(self._retracted[given.feedback.id])
+        with self._lock:
+            times = [self._retracted_on[document.id]] if document.id in self._retracted_on else []
+            earlier = [self._given[key] for key in self._by_document.get(document.id, ())]
+            for given in [*earlier, *self._about(document, exact(document.title, document.text))]:
+                if given.feedback.collection != document.collection:
+                    continue
+                times.append(given.feedback.given_at)
+                if (key := _key(given.feedback)) in self._retracted:
+                    times.append(self._retracted[key])
         return max(times, default=None)
 
     def _about(self, document: DocumentIngested | Bare, text: str) -> list[Given]:
         words = tokens(document.title, document.text)
-        of_document = self._by_document.get(
-            document.id, set()
-        )  # the story is its own: whether an edited text is still the one that was judged, its words say
+        # of its own feedback the story says nothing: whether an edited text is still the one that was judged, its words say
+        of_document = self._by_document.get(document.id, set())
         ids = self._by_text.get(text, set()) | ((self._by_story.get(document.story, set()) - of_document) if document.story else set())
         ids = ids | {feedback for feedback in of_document if self._is_of(self._given[feedback], document, text)}
         close = {feedback for word in probes(words) for feedback in self._by_word.get(word, ())} - ids
@@ -169,19 +181,25 @@ class Overlay:
         return same and (not given.exact or (bool(given.version) and given.version == document.version))
 
     def _is_retracted(self, feedback: FeedbackGiven) -> bool:
-        return feedback.id in self._retracted and self._retracted[feedback.id] >= feedback.given_at
+        taken_back = self._retracted.get(_key(feedback))
+        return taken_back is not None and taken_back >= feedback.given_at
 
     def _rank(self, given: Given, document: DocumentIngested | Bare) -> tuple[bool, datetime, str]:
         return given.feedback.document_id == document.id, given.feedback.given_at, given.feedback.id
 
-    def _places(self, feedback: str, given: Given) -> list[tuple[defaultdict[str, set[str]], str]]:
+    def _places(self, given: Given) -> list[tuple[defaultdict[str, set[Key]], str]]:
         places = [(self._by_document, given.feedback.document_id), *((self._by_word, word) for word in probes(given.words))]
         places += [(self._by_text, given.exact)] if given.exact else []
         return [*places, (self._by_story, given.story)] if given.story else places
 
-    def _forget(self, feedback: str, given: Given) -> None:
-        for index, key in self._places(feedback, given):
-            index[key].discard(feedback)
+    def _forget(self, key: Key, given: Given) -> None:
+        for index, place in self._places(given):
+            index[place].discard(key)
+
+
+def _key(event: FeedbackGiven) -> Key:
+    """An id is the sender's own, and may stand on feedback on another document too."""
+    return event.document_id, event.id
 
 
 def _order(event: FeedbackGiven) -> tuple[datetime, str]:

@@ -37,9 +37,8 @@ def knows(labels: LabelSet, task: str, label: str) -> bool:
 
 
 def applies(rule: Rule, labels: LabelSet) -> bool:
-    """Whether the label set has what the rule says; for a block rule as labels of safety."""
-    said = (rule.label, *((rule.softer,) if rule.softer else ()))
-    return all(knows(labels, rule.task, label) and (rule.kind != "block" or labels.tasks[rule.task].severity(label) > 0) for label in said)
+    """Whether the label set has what the rule says outright; for a block rule as a label of safety. It need not have what the rule says softly."""
+    return knows(labels, rule.task, rule.label) and (rule.kind != "block" or labels.tasks[rule.task].severity(rule.label) > 0)
 
 
 def check_implied(file: str, parsed: RuleFile, labels: Labels) -> list[str]:
@@ -59,18 +58,29 @@ def check_implied(file: str, parsed: RuleFile, labels: Labels) -> list[str]:
 
 
 def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list[str]]:
-    """Whether one of the label sets has what the rule says, and why an own set leaves it out. Raises ConfigError where no set has it, or where the rule
-    says what its kind may not say."""
+    """Whether one of the label sets has what the rule says, and why an own set leaves it out, or a part of it: of one that stands in for a shipped set
+    always, of another where a block rule does not watch over it though it has the rule's task. Raises ConfigError where no set has it, or where the rule says
+    what its kind may not say."""
     if rule.kind == "allow" and (not rule.clears or rule.label in rule.clears):
         raise ConfigError(f"{where}: `kind: allow` needs `clears`, the labels that it takes back, and `label`, what it says instead of them")
-    told, wrong, fits = [], dict[bool, str](), False  # wrong: whether the set has the task at all -> what is the matter with the first such set
+    told, silent, wrong, fits = (
+        [],
+        [],
+        dict[bool, str](),
+        False,
+    )  # wrong: whether the set has the task at all -> what is the matter with the first such set
     for labels in sets:
         error = _misfit(rule, labels)
         if not error:
             fits = True
         elif (shipped := _shipped().get(labels.collection)) and shipped != labels and not _misfit(rule, shipped):
-            told.append(f"{labels.collection}: {error}")
+            if applies(rule, labels):
+                fits = True  # what it says softly is said as services.classifier.rules has it for such a set
+            else:
+                told.append(f"{labels.collection}: {error}")
         else:
+            if rule.kind == "block" and shipped is None and rule.task in labels.tasks and not applies(rule, labels):
+                silent.append(f"{labels.collection}: {error}")
             wrong.setdefault(rule.task in labels.tasks, error)
     if not fits and not told:
         raise ConfigError(f"{where}: {wrong.get(True) or wrong[False]}")
@@ -79,8 +89,10 @@ def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list
             try:
                 sets[0].check(task, label)
             except ValueError as error:
-                raise ConfigError(f"{where}: implies: {error}") from error
-    return fits, told
+                if not (shipped := _shipped().get(sets[0].collection)) or not knows(shipped, task, label):
+                    raise ConfigError(f"{where}: implies: {error}") from error
+                told.append(f"what it implies in {sets[0].collection}: {error}")
+    return fits, [*told, *(silent if fits else ())]
 
 
 def _misfit(rule: Rule, labels: LabelSet) -> str:

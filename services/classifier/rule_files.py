@@ -131,6 +131,8 @@ def parse(name: str, data: bytes) -> RuleFile:
         raise ConfigError(f"{name}: {_who(raw, first['loc'])}: {said}") from error
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
+    except (TypeError, AttributeError, LookupError) as error:  # YAML's own tags (!!set, !!timestamp …) make what is neither list, mapping nor text
+        raise ConfigError(f"{name}: not readable as rules, which are lists, mappings and texts without tags: {one_line(error)}") from error
 
 
 def _fill_lists(raw: dict[str, object]) -> None:
@@ -157,8 +159,9 @@ def _filled(phrases: list[object], lists: dict[str, list[object]], where: str) -
 
 def _who(raw: object, place: tuple[int | str, ...]) -> str:
     """Names the rule that a validation error is about, by its id where it has one."""
-    if isinstance(raw, dict) and len(place) >= 2 and place[0] == "rules" and isinstance(place[1], int):
-        rule = raw["rules"][place[1]]
+    rules = raw.get("rules") if isinstance(raw, dict) else None
+    if isinstance(rules, list) and len(place) >= 2 and place[0] == "rules" and isinstance(place[1], int):
+        rule = rules[place[1]]
         name = rule.get("id") if isinstance(rule, dict) else None
         return " ".join([f"rule {name!r}" if name else f"rule number {place[1] + 1}", ".".join(map(str, place[2:]))]).strip()
     return ".".join(map(str, place)) or "file"

@@ -31,12 +31,13 @@ _WORDS_OF_PATTERN = re.compile(r"[a-z]{3,}")
 @dataclass(frozen=True)
 class Hit:
     """A rule that found its words. `rule` says the label that the hit stands for, also where that is the softer or an implied one. `words` and `spans`
-    as they were written. `note` says what softened it, or what it follows from."""
+    as they were written. `note` says what softened it, or what it follows from. `softened`: it is the rule's softer word, or follows from that."""
 
     rule: Rule
     words: str
     spans: tuple[Span, ...] = ()
     note: str = ""
+    softened: bool = False
 
     def reason(self) -> str:
         return f"rule {self.rule.id}: {self.rule.reason} (“{self.words}”{'; ' if self.note else ''}{self.note})"
@@ -44,17 +45,14 @@ class Hit:
 
 @dataclass(frozen=True)
 class Look:
-    """One rule whose words stand in a text, and what came of it at its strongest place."""
+    """One rule whose words stand in a text, and what came of it at its strongest place. `label`: what it says of the label set that was asked about."""
 
     judge: Judge
     outcome: Literal["hit", "softer", "void", "expired", "cleared"]
     words: str
     span: Span
+    label: str
     why: str = ""
-
-    @property
-    def label(self) -> str:
-        return self.judge.rule.softer if self.outcome == "softer" else self.judge.rule.label
 
 
 class RuleSet:
@@ -127,8 +125,8 @@ class RuleSet:
                 found.append(Hit(rule, look.words, (look.span,)))
             elif labels.tasks[rule.task].severity(look.label) >= gravest.get(rule.task, 0):
                 kind = "plain" if rule.kind == "block" else rule.kind  # what is in doubt is not beyond doubt: the other parts may raise it
-                soft = {"label": rule.softer, "kind": kind, "odds": rule.softer_odds}
-                found.append(Hit(rule.model_copy(update=soft), look.words, (look.span,), f"softer, {look.why}"))
+                soft = {"label": look.label, "kind": kind, "odds": rule.softer_odds}
+                found.append(Hit(rule.model_copy(update=soft), look.words, (look.span,), f"softer, {look.why}", softened=True))
             else:
                 continue
             found += self._following(found[-1], labels)
@@ -158,14 +156,18 @@ class RuleSet:
                 judged[key] = judgement, _span(folded, judgement.span, raw, len(title) + 2)
             judgement, span = judged[key]
             if _is_over(rule, at):
-                looks.append(Look(judge, "expired", span.words, span, f"in force until {rule.expires}"))
-            else:
-                looks.append(Look(judge, judgement.verdict, span.words, span, judgement.why))
+                looks.append(Look(judge, "expired", span.words, span, rule.label, f"in force until {rule.expires}"))
+            elif judgement.verdict != "softer" or knows(labels, rule.task, rule.softer):
+                label = rule.softer if judgement.verdict == "softer" else rule.label
+                looks.append(Look(judge, judgement.verdict, span.words, span, label, judgement.why))
+            else:  # the label set has nothing softer: what a block rule finds in doubt is said all the same, though not beyond doubt
+                looks.append(Look(judge, "softer" if rule.kind == "block" else "void", span.words, span, rule.label, judgement.why))
         return list(_cleared(looks))
 
     def _following(self, hit: Hit, labels: LabelSet) -> Iterator[Hit]:
         rule = hit.rule
-        follows = self._implied.get((labels.collection, rule.task, rule.label), {}) if rule.implies is None else rule.implies
+        of_label = self._implied.get((labels.collection, rule.task, rule.label), {})
+        follows = of_label if rule.implies is None or hit.softened else rule.implies  # the rule's own are of what it says outright
         for task, label in follows.items():
             if knows(labels, task, label):
                 block = rule.kind == "block" and labels.tasks[task].severity(label)
@@ -222,7 +224,7 @@ def _cleared(looks: list[Look]) -> Iterator[Look]:
         rule = look.judge.rule
         by = allowing.get((rule.task, look.label))
         if by and by.priority >= rule.priority and rule.kind == "plain" and look.outcome in ("hit", "softer"):
-            yield Look(look.judge, "cleared", look.words, look.span, f"by {by.id}: {by.reason}")
+            yield Look(look.judge, "cleared", look.words, look.span, look.label, f"by {by.id}: {by.reason}")
         else:
             yield look
 

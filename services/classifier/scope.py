@@ -29,7 +29,7 @@ _ONLY_NOT_SO = re.compile(
 _NOT_YET = re.compile(r"\W{0,3}(?:(?:just )?yet|until|till|unless|today|tonight|tomorrow|for now|right now|this time|this week)(?!\w)")
 _WHY_NOT = re.compile(r"(?<!\w)(?:why|reasons?|how come|tell me|convince me)(?!\w)")
 _FIRST = re.compile(r"i|im|ive|id|ill")
-_RAISING = frozenset("think thinking say said saying mean means believe feel claim claiming suppose".split())
+_RAISING = frozenset("that think thinking say said saying mean means believe feel claim claiming suppose".split())
 _NEGATORS = frozenset(
     "not no never none nothing nobody cant cannot dont doesnt didnt wont wouldnt couldnt shouldnt isnt wasnt arent aint hardly barely without doubt "
     "unsure impossible false untrue lie lied lying".split()
@@ -103,7 +103,15 @@ def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: i
     """Whether text[start:end], in a sentence from `begin` to `stop`, is negated by what stands before it."""
     before = text[begin:start]
     found = negation.search(before)
-    if not found or _NOT_NEGATING.intersection(found["between"].split()) or _NOT_YET.match(text, end):
+    if not found:
+        return Negation.NONE
+    between = found["between"].split()
+    # "I don't think I want to die", of a hit that begins after that "I"
+    again = next((place for place, word in enumerate(between) if _FIRST.fullmatch(word)), None)
+    raised = again is not None and [*found["negation"].split(), *between[:again]][-1] in _RAISING
+    if raised:
+        del between[again]
+    if _NOT_NEGATING.intersection(between) or _NOT_YET.match(text, end):
         return Negation.NONE
     clause = _CLAUSE.split(before[: found.start()])[-1]
     if _WHY_NOT.search(clause):
@@ -113,8 +121,8 @@ def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: i
         earlier = earlier[1:]
     if _NEGATORS.intersection(earlier):
         return Negation.NONE
-    if _FIRST.fullmatch(re.split(r"\W", text[start:end], maxsplit=1)[0]):  # "I want to die" is a clause of its own: "I won't come I want to die"
-        return Negation.DOUBTED if found["negation"].split()[-1] in _RAISING else Negation.NONE
+    if raised or _FIRST.fullmatch(re.split(r"\W", text[start:end], maxsplit=1)[0]):  # "I want to die" is a clause of its own: "I won't come I want to die"
+        return Negation.DOUBTED if raised or found["negation"].split()[-1] in _RAISING else Negation.NONE
     if not _NEGATORS.intersection(found["negation"].split()):  # "he", "instead of": no denial that could be taken back
         return Negation.NEGATED
     if _TAKEN_BACK.search(text, end, len(text) if stop is None else stop):

@@ -5,6 +5,8 @@ from services.classifier.said import Said, bounded
 from shared.events import Decision, PartScore
 from shared.taxonomy import Task
 
+NOT_FOR = ": not followed for "  # a correction, of some labels
+
 
 def decide_each(task: Task, said: Said, calibration: Calibration) -> Decision | None:
     """Block rules set their labels, whatever else is said; a correction settles all the others; allow rules take back the labels that they clear, and allow
@@ -17,7 +19,7 @@ def decide_each(task: Task, said: Said, calibration: Calibration) -> Decision | 
     if said.correction:
         wanted = task.chosen(said.correction.label)
         against = [label for label in blocked if label not in wanted]
-        reasons.append(said.correction.reason() + (f": not followed for {', '.join(against)}, a safety rule stands above it" if against else ""))
+        reasons.append(said.correction.reason() + (f"{NOT_FOR}{', '.join(against)}, a safety rule stands above it" if against else ""))
         settled = {label: label in wanted for label in task.labels} | settled
         by = by or "correction"
     else:

@@ -136,6 +136,8 @@ class Api:
             raise HTTPException(422, "document_id, or the title and text that are labelled, is needed")
         title, text = (document.title, document.text) if document else (said.title, said.text)
         document_id = said.document_id or f"text-{digest_of(title, text)[:20]}"
+        if said.id and (other := self.items.elsewhere(document_id, said.id)):
+            raise HTTPException(409, f"id: {said.id!r} is the id of feedback on another document, {other!r}: give each its own, or leave it out")
         if said.kind == "retraction":
             if self.items.said(document_id, said.retracts) is None:
                 raise HTTPException(404, f"no feedback {said.retracts!r} on this document to take back")

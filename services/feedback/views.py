@@ -69,6 +69,10 @@ class Items:
     def said(self, document_id: str, feedback_id: str) -> FeedbackGiven | None:
         return self._feedback[document_id].get(feedback_id) if document_id in self._feedback else None
 
+    def elsewhere(self, document_id: str, feedback_id: str) -> str:
+        """Another document that feedback of this id was given on; empty where there is none."""
+        return next((id for id, said in self._feedback.items() if id != document_id and feedback_id in said), "")
+
     def review(self, document_id: str) -> Review | None:
         """Where the item stands in the queue, None for one that is not here."""
         item = self._items.get(document_id)

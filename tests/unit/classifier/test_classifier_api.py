@@ -143,6 +143,13 @@ async def test_the_language_model_is_asked_where_that_is_wished(api: Starlette, 
     assert away["llm_problem"] == "inference does not answer" and away["decision"]["risk"]["label"] == "high" and away["model"] is None
     refused = await client.post("/api/classify?llm=1", json={"items": [{"text": "a"}] * (MOST_ASKED + 1)})
     assert refused.status_code == 422 and refused.json() == {"error": "items: at most 16 at once with llm, and these are 17"}
+    model.asked.clear()
+    for off in ("0", "false", "False", ""):
+        assert (await client.post(f"/api/classify?llm={off}", json={"text": "a", **of})).status_code == 200
+    strange = await client.post("/api/classify?llm=no", json={"text": "a", **of})
+    assert strange.status_code == 422 and "'no' is neither of 1 and true" in strange.json()["error"] and not model.asked
+    astray = await client.post("/api/classify", json={"title": "I want to die", "items": [{"text": "hello"}]})
+    assert astray.status_code == 422 and "`title` goes with `text`" in astray.json()["error"]
 
 
 async def test_the_words_that_moved_the_head_towards_a_verdict_of_before(client: httpx.AsyncClient) -> None:
@@ -235,7 +242,7 @@ async def test_the_command_against_the_service(api: Starlette, monkeypatch: pyte
         whole = " ".join(said.split())  # lines are broken where the terminal ends
         assert whole.count(f"Whoever wrote this {GRAVEST}. {NOTE}") == 1 and whole.index(NOTE) < whole.index("I went to the store")
         assert whole.endswith(" ".join(HELP.split())) and whole.count(HELP[:40]) == 1
-        assert said.index("risk") < said.index("I went to the store") and "high 100%  by rule" in said and "wellbeing: rules " in said
+        assert said.index("risk") < said.index("I went to the store") and "high  by rule" in said and "wellbeing: rules " in said
         await classify(texts, "news", "default", as_json=True, explain=False)
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [row["decision"]["risk"]["label"] for row in rows] == ["high", "none"] and rows[1]["title"] == "Saturday"

@@ -125,3 +125,12 @@ def test_a_head_that_says_what_is_no_number_is_left_out(new_decider) -> None:
     verdict = new_decider().document(ingested(title="", text="I want to kill myself"), broken)
     assert verdict.decision["risk"].label == "high" and "category" not in verdict.decision
     assert verdict.decision["sentiment"].label == "neutral"
+
+
+def test_a_correction_that_is_not_followed_makes_no_corrected_verdict(new_decider) -> None:
+    document = ingested(text="I want to kill myself.", collection="wellbeing")
+    of = {"task": "risk", "collection": "wellbeing"}
+    ignored = new_decider(feedback("f1", "none", **of)).document(document, NEURAL)
+    assert (ignored.stage, ignored.decision["risk"].label, ignored.feedback_at) == ("provisional", "high", at(10))
+    agreed = new_decider(feedback("f1", "high", **of)).document(document, NEURAL)
+    assert (agreed.stage, agreed.decision["risk"].label) == ("corrected", "high")

@@ -397,3 +397,10 @@ def test_several_labels_are_labels_and_probabilities(spoken, head, rules, correc
     assert (decision.label in decision.labels) == bool(decision.labels)
     assert set(decision.labels) <= set(decision.possible) and decision.reasons
     assert all(0 <= p <= 1 for p in decision.probabilities.values())
+
+
+def test_a_correction_that_says_what_a_safety_rule_says_is_followed() -> None:
+    agreed = decide(RISK, [hit("high", "block")], Correction("high", "", "ana", True))
+    assert agreed and agreed.by == "rule" and agreed.reasons[-1] == Correction("high", "", "ana", True).reason()
+    lower = decide(RISK, [hit("high", "block")], Correction("low", "", "ana", True))
+    assert lower and lower.label == "high" and "not followed" in lower.reasons[-1]

@@ -1,9 +1,11 @@
 import asyncio
+import threading
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from aiokafka.errors import KafkaError
 from classifier_samples import START, at, enriched, feedback, ingested
 from starlette.applications import Starlette
 from test_classifier_head import ROLE, SHIPPED, OneHot, other_head, published
@@ -164,8 +166,14 @@ async def test_a_long_text_waits_for_a_store_that_is_away_and_not_for_one_that_h
     for uri in ("blobs/no/thing", "../thing"):
         lost = document.text_ref.model_copy(update={"uri": uri})
         [verdict] = await handlers.on_document_ingested(document.model_copy(update={"text_ref": lost}))
-        assert verdict.decision["risk"].label == "none" and verdict.text_ref == lost
+        risk = verdict.decision["risk"]
+        assert risk.label == "none" and verdict.text_ref == lost
+        assert risk.unsure and "high" in risk.possible and "only the beginning of the text could be read" in risk.reasons[-1]
+        assert not [reason for reason in verdict.decision["category"].reasons if "only the beginning" in reason]
         assert "document.beginning_only" in capsys.readouterr().out
+    monkeypatch.setattr("services.classifier.handlers.MOST_CHARS", 100)
+    [cut] = await handlers.on_document_ingested(document)
+    assert cut.decision["risk"].unsure, "what is longer than the rules may read is told too"
 
 
 async def test_a_long_copy_follows_a_correction_once_the_store_is_back(handlers: Handlers, monkeypatch) -> None:
@@ -303,3 +311,76 @@ async def test_http(handlers: Handlers) -> None:
         for wrong in ({}, {"text": "a", "items": [{"text": "b"}]}, {"items": []}):
             answer = await client.post("/api/classify", json=wrong)
             assert answer.status_code == 422 and answer.json()["error"]
+
+
+async def test_a_correction_of_what_was_seen_before_the_language_model_spoke_does_not_lose_its_reading(handlers: Handlers) -> None:
+    """The page held the provisional verdict when the person answered; the final one went out before that answer came."""
+    following = asyncio.create_task(handlers.keep_copies())
+    handlers.bus.past_read.set()
+    [provisional] = await handlers.on_document_ingested(ingested())
+    [final] = await handlers.on_document_enriched(enriched(ingested(), VERDICT))
+    correction = feedback("f1", "economy", document=provisional)
+    handlers.on_feedback_heard(correction)
+    [bare] = await handlers.on_feedback_given(correction)
+    await until(lambda: handlers.bus.published)
+    [whole] = handlers.bus.published
+    assert bare.supersedes(final) and bare.model is None
+    assert whole.supersedes(bare) and not bare.supersedes(whole)
+    assert (whole.stage, whole.feedback_at, whole.decision["category"].label) == ("corrected", at(10), "economy")
+    assert whole.model and whole.metadata and whole.verdict["category"].label == "security"
+    following.cancel()
+
+
+async def test_a_correction_of_an_earlier_text_does_not_bring_that_text_back(handlers: Handlers) -> None:
+    following = asyncio.create_task(handlers.keep_copies())
+    handlers.bus.past_read.set()
+    [first] = await handlers.on_document_ingested(ingested())
+    [second] = await handlers.on_document_ingested(ingested(text="A comet was seen at dawn over the bay.", version="v2", received_at=at(3)))
+    correction = feedback("f1", "economy", document=first)
+    handlers.on_feedback_heard(correction)
+    [old] = await handlers.on_feedback_given(correction)
+    await until(lambda: handlers.bus.published)
+    [now] = handlers.bus.published
+    assert old.supersedes(second) and now.supersedes(old) and not old.supersedes(now)
+    assert (now.version, now.decision["category"].by != "correction") == ("v2", True)
+    following.cancel()
+
+
+async def test_a_copy_that_can_not_be_published_is_named_and_the_others_follow(handlers: Handlers, monkeypatch, capsys) -> None:
+    following = asyncio.create_task(handlers.keep_copies())
+    handlers.bus.past_read.set()
+    [judged] = await handlers.on_document_ingested(ingested())
+    for id in ("doc-2", "doc-3"):
+        await handlers.on_document_ingested(ingested(id))
+    publish, tries = handlers.bus.publish, []
+
+    async def hard(*events) -> None:
+        tries.append(events[0].id)
+        if events[0].id == "doc-2":
+            raise PermanentError("the record is too large")
+        if tries.count("doc-3") == 1:
+            raise KafkaError("no broker")
+        await publish(*events)
+
+    monkeypatch.setattr(handlers.bus, "publish", hard)
+    monkeypatch.setattr("services.classifier.handlers.LOOK_EVERY_S", 0.02)
+    handlers.on_feedback_heard(feedback("f1", "economy", document=judged))
+    await until(lambda: handlers.bus.published)
+    assert [one.id for one in handlers.bus.published] == ["doc-3"] and sorted(tries) == ["doc-2", "doc-3", "doc-3"]
+    assert "copy.refused" in capsys.readouterr().out and not following.done()
+    following.cancel()
+
+
+async def test_a_store_that_hangs_stops_no_verdict_on_a_short_text(handlers: Handlers, monkeypatch) -> None:
+    handlers.bus.past_read.set()
+    document, gone = long(handlers), threading.Event()
+    monkeypatch.setattr(handlers.store, "get", lambda ref: gone.wait(20) and b"")
+    monkeypatch.setattr("services.classifier.handlers.TEXT_WAIT_S", 0.05)
+    try:
+        for _ in range(40):
+            with pytest.raises(TransientError, match="can't be read now"):
+                await handlers.on_document_ingested(document)
+        [judged] = await asyncio.wait_for(handlers.on_document_ingested(ingested("doc-2")), 5)
+        assert judged.decision
+    finally:
+        gone.set()

@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -297,3 +298,19 @@ def test_a_head_speaks_for_its_collection_alone(registry: Registry, tmp_path: Pa
     [own] = live.score([("", "text")], "news")
     assert set(own.scores) == {"category", "sentiment"} and own.named == {"sentiment"} and own.digest == live.heads["news"].digest
     assert is_head("head-news") and not is_head("adapter") and not is_head("head-")
+
+
+async def test_a_store_that_hangs_does_not_keep_the_head_that_ships_from_coming_back(
+    live: LiveHead, registry: Registry, tmp_path: Path, monkeypatch
+) -> None:
+    digest = registry.publish(other_head(tmp_path / "new"), ROLE, "minilm").digest
+    gone = threading.Event()
+    monkeypatch.setattr(registry, "fetch", lambda role, digest: gone.wait(20))
+    monkeypatch.setattr("services.classifier.live_head.FETCH_WAIT_S", 0.1)
+    try:
+        with pytest.raises(TransientError, match="can't be fetched now"):
+            await live.activate(published(digest))
+        monkeypatch.setattr("services.classifier.live_head.FETCH_WAIT_S", 20)
+        assert (await live.activate(published(BASE_DIGEST))).outcome == "active"
+    finally:
+        gone.set()

@@ -1,5 +1,6 @@
 import itertools
 import random
+import threading
 
 from classifier_samples import TEXT, at, feedback, ingested
 from hypothesis import given
@@ -120,3 +121,32 @@ def test_no_near_duplicate_slips_through_the_index(words: set[str], seed: int) -
         other.symmetric_difference_update({f"w{chance.randint(0, 50)}"})
     if jaccard(frozenset(words), frozenset(other)) >= SAME:
         assert set(probes(frozenset(words))) & set(probes(frozenset(other)))
+
+
+def test_the_same_id_on_two_documents_is_two_corrections() -> None:
+    other = ingested("doc-2", title="Comet returns", text="It is seen at dawn.")
+    view = overlay(feedback("1", "security"), feedback("1", "science", 11, document_id="doc-2"))
+    assert (label(view), label(view, other), len(view)) == ("security", "science", 2)
+    view.remember(feedback("2", minutes=12, document_id="doc-2", retracts="1"))
+    assert (label(view), label(view, other)) == ("security", "")
+
+
+def test_texts_are_judged_while_feedback_comes_in() -> None:
+    view, failed, done = Overlay(), [], threading.Event()
+
+    def ask() -> None:
+        try:
+            while not done.is_set():
+                view.corrections(Bare("", "alpha beta gamma delta epsilon zeta eta theta", "news"))
+        except RuntimeError as error:
+            failed.append(error)
+
+    readers = [threading.Thread(target=ask) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for n in range(400):
+        view.remember(feedback(f"f{n}", "world", document_id=f"d{n}", text=f"alpha beta gamma delta epsilon zeta eta theta {n}"))
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not failed

@@ -8,7 +8,7 @@ from classifier_samples import enriched, feedback, ingested
 
 from services.classifier.decide import Decider, Neural
 from services.classifier.overlay import Overlay
-from services.classifier.rulebook import RuleBook
+from services.classifier.rulebook import SHIPPED, RuleBook
 from services.classifier.rules import RuleSet
 from shared.events import DocumentClassified, LabelScore
 from shared.taxonomy import label_set, use
@@ -83,3 +83,56 @@ def test_how_grave_a_label_is_its_own_label_set_says(tmp_path: Path, kind: str, 
     finally:
         use(None)
     assert [line[: len("rule 'a'")] for line in told if "can never decide" in line] == ([f"rule '{shadowed}'"] if shadowed else [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "safety", "outright", "in_doubt"),
+    [
+        (["none", "low", "high"], True, ("high", "block"), ("low", "plain")),
+        (["none", "low", "high"], ["high"], ("high", "block"), ("low", "plain")),
+        (["none", "medium", "high"], True, ("high", "block"), ("high", "plain")),  # nothing softer to say: said all the same, and not beyond doubt
+    ],
+)
+def test_the_safety_rules_that_ship_watch_over_a_label_set_of_ones_own(tmp_path: Path, labels, safety, outright, in_doubt) -> None:
+    risk = {"meaning": "who may be in danger", "kind": "ordinal", "labels": {name: name for name in labels}, "safety": safety, "default": "none"}
+    (tmp_path / "feedloop.yaml").write_text(json.dumps({"label_sets": {"desk": {"tasks": {"risk": risk}}}}))
+    use(tmp_path / "feedloop.yaml")
+    try:
+        book = RuleBook(SHIPPED, label_set)
+        told = {
+            text: {(hit.rule.label, hit.rule.kind) for hit in book.rules.hits("", text, label_set("desk")) if hit.rule.id == "risk-wish"}
+            for text in ("I want to die.", "I don't think I want to die.", "I don't want to die.")
+        }
+        assert list(told.values()) == [{outright}, {in_doubt}, set()]
+        assert not [line for line in book.warnings if "desk" in line]
+        decided = Decider(book, Overlay(), label_set).text("", "I want to die. I am going to kill myself tonight.", "desk", Neural())
+        assert (decided.decision["risk"].label, decided.decision["risk"].by) == ("high", "rule")
+    finally:
+        use(None)
+
+
+def test_safety_rules_that_can_not_watch_over_a_label_set_are_told_of(tmp_path: Path) -> None:
+    risk = {"meaning": "who may be in danger", "kind": "ordinal", "labels": {"no": "a", "yes": "b"}, "safety": True}
+    (tmp_path / "feedloop.yaml").write_text(json.dumps({"label_sets": {"desk": {"tasks": {"risk": risk}}}}))
+    use(tmp_path / "feedloop.yaml")
+    try:
+        [told] = [line for line in RuleBook(SHIPPED, label_set).warnings if "left out of desk" in line]
+    finally:
+        use(None)
+    assert "risk-wish" not in told or "no label 'high' in task 'risk'" in told
+
+
+def test_a_label_set_that_stands_in_for_one_that_ships_and_lacks_a_task_does_not_keep_the_rules_from_being_read(tmp_path: Path) -> None:
+    tasks = {
+        name: {"meaning": name, "kind": "ordinal", "labels": {one: one for one in ("none", "low", "high")}, **more}
+        for name, more in {"stress": {}, "risk": {"safety": True, "default": "none"}}.items()
+    }
+    (tmp_path / "feedloop.yaml").write_text(json.dumps({"label_sets": {"wellbeing": {"tasks": tasks}}}))
+    use(tmp_path / "feedloop.yaml")
+    try:
+        book = RuleBook(SHIPPED, label_set)
+        assert book.problem == "" and any("no task 'emotion'" in line for line in book.warnings)
+        said = {(hit.rule.task, hit.rule.label) for hit in book.rules.hits("", "I am completely overwhelmed and burned out", label_set("wellbeing"))}
+        assert said == {("stress", "high")}
+    finally:
+        use(None)

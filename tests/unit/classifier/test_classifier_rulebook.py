@@ -326,3 +326,25 @@ async def test_reading_the_folder_and_the_topic_at_once_leaves_one_of_them_whole
         assert book.source == event.digest == book.rules.digest
         take(book, store, back_to_folder(event.digest, "", "", START))
         assert book.rules.hits("", "act now", NEWS)[0].rule.id == f"f{n}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rules:\n  - id: {{ name }}\n",
+        "rules: [{[x]: 1}]",
+        "rules:\n  ? [a, b]\n  : c",
+        "rules: !!set {a, b}",
+        "rules: [!!timestamp abc]",
+        "!!set {rules}",
+    ],
+    ids=["template", "list as key", "complex key", "set", "timestamp", "all a set"],
+)
+def test_yaml_that_is_sound_and_no_rules_is_refused_and_ends_nothing(folder: Path, text: str) -> None:
+    book = book_of(folder)
+    first = book.rules
+    save(folder / "b.yaml", text, 2)
+    assert not book.refresh() and book.rules is first
+    assert "b.yaml" in book.problem and "stay in force" in book.problem
+    again = book_of(folder)  # a restart meanwhile: those that ship stand in
+    assert "b.yaml" in again.problem and len(again.rules) > 20

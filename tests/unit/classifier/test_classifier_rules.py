@@ -347,3 +347,9 @@ def test_thousands_of_rules_with_one_phrase_are_read_quickly_and_that_is_said() 
     told = ruleset(*(rule(id=f"r{n}", label=("high", "low")[n % 2]) for n in range(2000))).warnings
     assert time.process_time() - began < 30
     assert len(told) == 202 and "more" in told[-2] and "not all pairs were compared" in told[-1]
+
+
+def test_what_a_rule_says_in_doubt_does_not_imply_what_it_says_outright() -> None:
+    rules = ruleset(risk(softer="low", soften=["years ago"], implies={"urgency": "high"}))
+    assert said(rules.hits("", "doom", NEWS)) == [("risk", "risk", "high"), ("risk", "urgency", "high")]
+    assert said(rules.hits("", "doom, years ago", NEWS)) == [("risk", "risk", "low")]

@@ -237,3 +237,14 @@ def test_what_is_said_softly_hides_nothing_graver(rulebook: RuleBook) -> None:
     assert risk(rulebook, "When I was 15 I wanted to kill myself. I took 40 paracetamol.") == "high"
     [soft] = [hit for hit in rulebook.rules.hits("", "When I was 15 I wanted to kill myself", NEWS) if hit.rule.id == "risk-past-said"]
     assert (soft.rule.label, soft.rule.kind) == ("low", "plain")
+
+
+@pytest.mark.parametrize("text", ["I don't think I want to die", "It doesn't mean I want to die", "Nobody said I actually want to die"])
+def test_a_doubt_holds_also_for_a_rule_whose_words_begin_after_the_i(text: str, rulebook) -> None:
+    said = {hit.rule.label for hit in rulebook.rules.hits("", text, label_set("wellbeing")) if hit.rule.task == "risk"}
+    assert said == {"low"}
+
+
+@pytest.mark.parametrize("text", ["I don't care, I want to die", "I can't stop thinking I want to die", "I don't feel like living, I want to die"])
+def test_a_denial_of_something_else_is_no_doubt(text: str, rulebook) -> None:
+    assert "high" in {hit.rule.label for hit in rulebook.rules.hits("", text, label_set("wellbeing")) if hit.rule.kind == "block"}

@@ -82,6 +82,9 @@ async def test_the_same_id_twice_is_one_event(served, item):
         answer = await give(client, id="mine", document_id="d001", task="category", correct="economy")
         assert (answer.status_code, answer.json()["id"]) == (202, "mine")
     assert len(bus.published) == 1
+    bus.tell(item(2))
+    other = await give(client, id="mine", document_id="d002", task="category", correct="economy")
+    assert other.status_code == 409 and "feedback on another document, 'd001'" in other.json()["error"] and len(bus.published) == 1
 
 
 @pytest.mark.parametrize(
