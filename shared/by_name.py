@@ -47,7 +47,8 @@ class ByName:
     def says(self, read: Read) -> Iterator[tuple[str, Sequence[str], Floats]]:
         """Task, its labels, and their probabilities [n, labels] of one batch; of a multi task that each holds."""
         for name, vectors in self.vectors.items():
-            scores = read.pooled @ vectors.T / TEMPERATURE
+            # sums, and no matrix product: that takes other steps for one row than for several, and a text would differ by what is read beside it
+            scores = (read.pooled[:, None, :] * vectors).sum(axis=2) / TEMPERATURE
             shares = np.exp(scores - scores.max(axis=1, keepdims=True))
             shares /= shares.sum(axis=1, keepdims=True)
             task = self.tasks[name]
