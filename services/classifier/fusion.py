@@ -39,8 +39,8 @@ def decide(
     if blocks:
         block = min(blocks, key=lambda hit: (-task.severity(hit.rule.label), -hit.rule.priority, hit.rule.id))
         if correction is None or task.severity(correction.label) <= task.severity(block.rule.label):
-            against = ": not followed, a safety rule stands above it" if correction and correction.label != block.rule.label else ""
-            return _settled(block.rule.label, "rule", [block.reason(), *([f"{correction.reason()}{against}"] if correction else [])], parts)
+            other = ": not followed, a safety rule stands above it" if correction and correction.label != block.rule.label else ""
+            return _settled(block.rule.label, "rule", [block.reason(), *([f"{correction.reason()}{other}"] if correction else [])], parts)
     if correction:
         return _settled(correction.label, "correction", [correction.reason()], parts)
     found = _without_rules(task, said, parts, calibration)

@@ -122,7 +122,7 @@ class Handlers:
             except PERMANENT as error:
                 return log.error("copy.refused", id=document.id, reason=one_line(error))
             except TRANSIENT as error:
-                log.warning("copy.waiting", id=document.id, reason=one_line(error))
+                log.warning("copy.waiting", id=document.id, reason=str(error))
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _decide(self, document: DocumentIngested, feedback_at: datetime | None = None) -> DocumentClassified:

@@ -109,7 +109,7 @@ def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: i
     # "I don't think I want to die", of a hit that begins after that "I"
     again = next((place for place, word in enumerate(between) if _FIRST.fullmatch(word)), None)
     raised = again is not None and [*found["negation"].split(), *between[:again]][-1] in _RAISING
-    if raised:
+    if again is not None and raised:
         del between[again]
     if _NOT_NEGATING.intersection(between) or _NOT_YET.match(text, end):
         return Negation.NONE
@@ -121,7 +121,8 @@ def negated(negation: re.Pattern[str], text: str, begin: int, start: int, end: i
         earlier = earlier[1:]
     if _NEGATORS.intersection(earlier):
         return Negation.NONE
-    if raised or _FIRST.fullmatch(re.split(r"\W", text[start:end], maxsplit=1)[0]):  # "I want to die" is a clause of its own: "I won't come I want to die"
+    first = re.split(r"\W", text[start:end], maxsplit=1)[0]
+    if raised or _FIRST.fullmatch(first):  # "I want to die" is a clause of its own: "I won't come I want to die"
         return Negation.DOUBTED if raised or found["negation"].split()[-1] in _RAISING else Negation.NONE
     if not _NEGATORS.intersection(found["negation"].split()):  # "he", "instead of": no denial that could be taken back
         return Negation.NEGATED
