@@ -122,6 +122,8 @@ class Handlers:
             except PERMANENT as error:
                 return log.error("copy.refused", id=document.id, reason=one_line(error))
             except TRANSIENT as error:
+                if not getattr(error, "retriable", True):  # as Kafka's own errors say
+                    return log.error("copy.refused", id=document.id, reason=str(error))
                 log.warning("copy.waiting", id=document.id, reason=str(error))
                 await asyncio.sleep(LOOK_EVERY_S)
 
@@ -158,7 +160,7 @@ class Handlers:
 
 
 def _knows_more(kept: DocumentIngested, judged: DocumentClassified) -> bool:
-    """Whether the document is kept here in a newer version than the one that feedback was given on, or with the language model's reading, which that lacks."""
+    """Whether the document is kept here in a newer version than the one that feedback was given on, or with a reading by the language model that is newer."""
     if kept.version != judged.version:
         return kept.received_at > judged.received_at
-    return isinstance(kept, DocumentEnriched) and judged.model is None
+    return isinstance(kept, DocumentEnriched) and (judged.model is None or kept.enriched_at > judged.as_of)

@@ -131,7 +131,12 @@ def parse(name: str, data: bytes) -> RuleFile:
         raise ConfigError(f"{name}: {_who(raw, first['loc'])}: {said}") from error
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
-    except (TypeError, AttributeError, LookupError) as error:  # YAML's own tags (!!set, !!timestamp …) make what is neither list, mapping nor text
+    except (
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+    ) as error:  # YAML's own tags (!!set, !!timestamp …) make what is neither list, mapping nor text
         raise ConfigError(f"{name}: not readable as rules, which are lists, mappings and texts without tags: {one_line(error)}") from error
 
 

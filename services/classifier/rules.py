@@ -172,7 +172,7 @@ class RuleSet:
             if knows(labels, task, label):
                 block = rule.kind == "block" and labels.tasks[task].severity(label)
                 said = rule.model_copy(update={"task": task, "label": label, "kind": "block" if block else "plain"})
-                yield Hit(said, hit.words, hit.spans, f"{rule.task} {rule.label} implies it")
+                yield Hit(said, hit.words, hit.spans, f"{rule.task} {rule.label} implies it", hit.softened)
 
     def failures(self) -> list[str]:
         """What is wrong with the rules' own tests, a line each."""

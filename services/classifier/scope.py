@@ -39,13 +39,14 @@ _ATTRIBUTION = re.compile(
     r"(?<!\w)(?:said|says|say|saying|told|tells|tell|wrote|writes|sings|singing|sang|sung|cried|cries|shouted|shouts|screams|yells|whispers|whispered|"
     r"lyrics?|chorus|verse|song|track|line|novel|book|film|movie|play|poem|show|series|episode|scene|character|protagonist|narrator|villain|hero|heroine|"
     r"quote[sd]?|quoting|headline|titled|called|asked|asks|recalled|recalls|testified|according|posted|tweeted|commented|texted|read|reads|goes|phrase|"
-    r"words?|expression|translation|means|patients?|clients?|callers?|students?|"
-    r"scratched|carved|sprayed|painted|graffiti|printed|stamped|types|typed|stated|states|chants?|chanted|hears|heard|remarks?|remarked|uses|"
-    r"poster|banner|sign|slogan|tattoo|shirt|mug|meme|checkbox|template|dataset|corpus|dialogue|subtitles?|prompts?|ads?|adverts?)(?!\w)"
+    r"words?|expression|translation|means|patients?|clients?|callers?|students?)(?!\w)|"
+    # of what a person may do with their own words too, only where it is somebody else who does it
+    r"(?<!\w)(?:somebody|someone|anybody|anyone|people|kids|he|she|they|who|(?:a|an|the|one|his|her|our) \w+|resident|tenant|customer|player|user) "
+    r"(?:(?:has|had|have|just|once|also) )?(?:scratched|carved|sprayed|painted|printed|types|typed|stated|states|chants|chanted|uses|remarked)(?!\w)"
 )
 _OWN_ATTRIBUTION = re.compile(
     r"(?<!\w)(?:i (?:just |have |had |once |then |finally |always |keep |kept |would |still |even |also |often |actually |literally )?(?:said|say|saying|told|"
-    r"tell|wrote|write|texted|posted|screamed|whispered|whisper|think|thinking|thought|feel|typed|carved|scratched|sprayed|painted|stated|mumbled|answered|replied|admitted|googled|searched)|"
+    r"tell|wrote|write|texted|posted|screamed|whispered|whisper|think|thinking|thought|feel|typed|mumbled|answered|replied|admitted|googled|searched)|"
     r"my (?:\w+ )?(?:note|notes|diary|journal|letter|text|message|head|mind|thoughts|brain|heart|voice|status|post|answer|search history)|i mean it|"
     r"i meant it|voices?|me too|same here|so true|thats me|literally me|how i feel|describes me|sums me up|i relate|about me)(?!\w)"
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from classifier_samples import START, at, enriched, feedback, ingested
 from starlette.applications import Starlette
 from test_classifier_head import ROLE, SHIPPED, OneHot, other_head, published
@@ -350,7 +350,7 @@ async def test_a_copy_that_can_not_be_published_is_named_and_the_others_follow(h
     following = asyncio.create_task(handlers.keep_copies())
     handlers.bus.past_read.set()
     [judged] = await handlers.on_document_ingested(ingested())
-    for id in ("doc-2", "doc-3"):
+    for id in ("doc-2", "doc-3", "doc-4"):
         await handlers.on_document_ingested(ingested(id))
     publish, tries = handlers.bus.publish, []
 
@@ -358,16 +358,19 @@ async def test_a_copy_that_can_not_be_published_is_named_and_the_others_follow(h
         tries.append(events[0].id)
         if events[0].id == "doc-2":
             raise PermanentError("the record is too large")
+        if events[0].id == "doc-4":
+            raise KafkaError("not allowed")
         if tries.count("doc-3") == 1:
-            raise KafkaError("no broker")
+            raise KafkaConnectionError("no broker")
         await publish(*events)
 
     monkeypatch.setattr(handlers.bus, "publish", hard)
     monkeypatch.setattr("services.classifier.handlers.LOOK_EVERY_S", 0.02)
     handlers.on_feedback_heard(feedback("f1", "economy", document=judged))
     await until(lambda: handlers.bus.published)
-    assert [one.id for one in handlers.bus.published] == ["doc-3"] and sorted(tries) == ["doc-2", "doc-3", "doc-3"]
-    assert "copy.refused" in capsys.readouterr().out and not following.done()
+    await until(lambda: len(tries) == 4)
+    assert [one.id for one in handlers.bus.published] == ["doc-3"] and sorted(tries) == ["doc-2", "doc-3", "doc-3", "doc-4"]
+    assert capsys.readouterr().out.count("copy.refused") == 2 and not following.done()
     following.cancel()
 
 

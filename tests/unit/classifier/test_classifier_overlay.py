@@ -1,5 +1,6 @@
 import itertools
 import random
+import sys
 import threading
 
 from classifier_samples import TEXT, at, feedback, ingested
@@ -142,11 +143,16 @@ def test_texts_are_judged_while_feedback_comes_in() -> None:
             failed.append(error)
 
     readers = [threading.Thread(target=ask) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    for n in range(400):
-        view.remember(feedback(f"f{n}", "world", document_id=f"d{n}", text=f"alpha beta gamma delta epsilon zeta eta theta {n}"))
-    done.set()
-    for reader in readers:
-        reader.join()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that without a lock it fails
+    try:
+        for reader in readers:
+            reader.start()
+        for n in range(400):
+            view.remember(feedback(f"f{n}", "world", document_id=f"d{n}", text=f"alpha beta gamma delta epsilon zeta eta theta {n}"))
+    finally:
+        sys.setswitchinterval(before)
+        done.set()
+        for reader in readers:
+            reader.join()
     assert not failed

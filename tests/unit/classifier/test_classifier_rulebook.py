@@ -337,8 +337,9 @@ async def test_reading_the_folder_and_the_topic_at_once_leaves_one_of_them_whole
         "rules: !!set {a, b}",
         "rules: [!!timestamp abc]",
         "!!set {rules}",
+        "rules: 1" + ":1" * 200 + ".0",
     ],
-    ids=["template", "list as key", "complex key", "set", "timestamp", "all a set"],
+    ids=["template", "list as key", "complex key", "set", "timestamp", "all a set", "sexagesimal"],
 )
 def test_yaml_that_is_sound_and_no_rules_is_refused_and_ends_nothing(folder: Path, text: str) -> None:
     book = book_of(folder)

@@ -248,3 +248,21 @@ def test_a_doubt_holds_also_for_a_rule_whose_words_begin_after_the_i(text: str, 
 @pytest.mark.parametrize("text", ["I don't care, I want to die", "I can't stop thinking I want to die", "I don't feel like living, I want to die"])
 def test_a_denial_of_something_else_is_no_doubt(text: str, rulebook) -> None:
     assert "high" in {hit.rule.label for hit in rulebook.rules.hits("", text, label_set("wellbeing")) if hit.rule.kind == "block"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Typed "I want to kill myself tonight" into the search bar again',
+        'No sign of it getting better. "I want to kill myself" is the only sentence left.',
+        '"I\'m going to kill myself tonight." There, stated plainly.',
+        "Carved 'I want to die' into my arm again",
+        "I'm leaving this world of pain tonight",
+        "I am tired of living without any hope",
+        "I've lost the will to live and I don't know who to tell",
+        "I'm going to jump in front of a train for real",
+        "Is it not that I want to die? I do",
+    ],
+)
+def test_what_takes_harmless_words_back_does_not_take_back_danger(text: str, rulebook) -> None:
+    assert "high" in {hit.rule.label for hit in rulebook.rules.hits("", text, label_set("wellbeing")) if hit.rule.kind == "block"}
