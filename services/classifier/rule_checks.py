@@ -63,12 +63,10 @@ def check_rule(where: str, rule: Rule, sets: list[LabelSet]) -> tuple[bool, list
     what its kind may not say."""
     if rule.kind == "allow" and (not rule.clears or rule.label in rule.clears):
         raise ConfigError(f"{where}: `kind: allow` needs `clears`, the labels that it takes back, and `label`, what it says instead of them")
-    told, silent, wrong, fits = (
-        [],
-        [],
-        dict[bool, str](),
-        False,
-    )  # wrong: whether the set has the task at all -> what is the matter with the first such set
+    told: list[str] = []
+    silent: list[str] = []
+    wrong: dict[bool, str] = {}  # whether the set has the task at all -> what is the matter with the first such set
+    fits = False
     for labels in sets:
         error = _misfit(rule, labels)
         if not error:
