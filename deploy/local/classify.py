@@ -70,9 +70,7 @@ def show(given: Given, verdict: Mapping[str, Any], llm: bool = False) -> None:
         unsure = "  [yellow]unsure[/]" if decision.get("unsure") else ""
         style = "bold red" if task in grave else "cyan"
         by = decision["by"]
-        chance = (
-            "" if by in SETTLED else f" {decision['probability']:.0%}"
-        )  # what was laid down or is the default has none: "100%" is nobody's measurement
+        chance = "" if by in SETTLED else f" {decision['probability']:.0%}"  # "100%" would be a claim that nobody has measured
         out.print(f"  {escape(task):<12} [{style}]{escape(label)}[/]{chance}  [dim]by {escape(by)}[/]{unsure}")
         for reason in decision["reasons"]:
             out.print(Text(f"               {reason}", style="dim"))

@@ -157,11 +157,13 @@ class RuleSet:
             judgement, span = judged[key]
             if _is_over(rule, at):
                 looks.append(Look(judge, "expired", span.words, span, rule.label, f"in force until {rule.expires}"))
-            elif judgement.verdict != "softer" or knows(labels, rule.task, rule.softer):
-                label = rule.softer if judgement.verdict == "softer" else rule.label
-                looks.append(Look(judge, judgement.verdict, span.words, span, label, judgement.why))
-            else:  # the label set has nothing softer: what a block rule finds in doubt is said all the same, though not beyond doubt
-                looks.append(Look(judge, "softer" if rule.kind == "block" else "void", span.words, span, rule.label, judgement.why))
+                continue
+            outcome, label = judgement.verdict, rule.label
+            if outcome == "softer" and knows(labels, rule.task, rule.softer):
+                label = rule.softer
+            elif outcome == "softer" and rule.kind != "block":  # what a block rule finds in doubt is said all the same, though not beyond doubt
+                outcome = "void"
+            looks.append(Look(judge, outcome, span.words, span, label, judgement.why))
         return list(_cleared(looks))
 
     def _following(self, hit: Hit, labels: LabelSet) -> Iterator[Hit]:

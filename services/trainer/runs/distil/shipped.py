@@ -31,9 +31,9 @@ def weights_in(folder: Path, own: Mapping[str, torch.Tensor], encoder: Any, froz
         for one in model.graph.initializer
         if one.name.startswith((_LAST, "body.nearness"))
     }
-    layers = {f"{_LAYERS}{name}": value for name, value in start.layers_in(model).items() if int(name.split(".")[0]) >= frozen}
-    wanted = {name for name in own if name.startswith(_LAYERS) and int(name.removeprefix(_LAYERS).split(".")[0]) >= frozen}
-    if layers.keys() != wanted or "body.nearness" not in kept:
+    still = tuple(f"{_LAYERS}{n}." for n in range(frozen))
+    layers = {name: value for part, value in start.layers_in(model).items() if not (name := f"{_LAYERS}{part}").startswith(still)}
+    if layers.keys() != {name for name in own if name.startswith(_LAYERS) and not name.startswith(still)} or "body.nearness" not in kept:
         raise ConfigError(f"{folder} holds no second head to begin with: its graph's layers are not those of the encoder that is to be trained")
     nearness = {_NEARNESS: _by_distance(kept.pop("body.nearness"), own[_NEARNESS], encoder)}
     return {name: one for name, one in own.items() if not name.startswith(_LAST)} | layers | nearness | kept
